@@ -1,0 +1,141 @@
+/* edgeinfer.h: the one public header of the C side.
+ *
+ * A plan is a file made by `edgeinfer compile` (or Plan.save in Python): a graph placed on kernels,
+ * laid out in one arena, weights packed for one ISA. A C program needs nothing else:
+ *
+ *     ei_plan *plan; ei_session *session; ei_error err;
+ *     if (ei_plan_open(bytes, size, &plan, &err)) fail(err.text);
+ *     if (ei_session_create(plan, 1, &session, &err)) fail(err.text);
+ *     memcpy(ei_session_tensor(session, ei_plan_input(plan, 0)), pixels, n);
+ *     if (ei_session_run(session)) ...
+ *     read(ei_session_tensor(session, ei_plan_output(plan, 0)));
+ *     ei_session_destroy(session); ei_plan_close(plan);
+ *
+ * Every function that can fail returns an ei_status (0 is success). Nothing allocates after
+ * ei_session_create; ei_session_run may be called for ever. A plan may be shared by sessions and
+ * threads; one session belongs to one caller at a time.
+ */
+#ifndef EDGEINFER_H
+#define EDGEINFER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(default) /* the library is built with hidden visibility */
+#endif
+
+/* cffi:begin */
+#define EI_ABI_VERSION  1  /* raised on every incompatible change of this header */
+#define EI_PLAN_VERSION 1  /* raised on every incompatible change of the plan file */
+#define EI_MAX_DIMS     6
+#define EI_MAX_THREADS  64
+#define EI_ALIGN        64 /* of the arena and of every constant in a plan, bytes */
+
+typedef enum ei_status {
+    EI_OK = 0,
+    EI_E_ARGUMENT = 1,    /* a caller's argument is out of range */
+    EI_E_FORMAT = 2,      /* not a plan, or a damaged one */
+    EI_E_VERSION = 3,     /* a plan of another format version */
+    EI_E_ISA = 4,         /* the plan needs instructions this machine lacks */
+    EI_E_UNSUPPORTED = 5, /* no kernel here takes this step */
+    EI_E_MEMORY = 6,      /* out of memory while a session is built */
+    EI_E_DELEGATE = 7,    /* the step belongs to a delegate, not to the C engine */
+    EI_E_DATA = 8         /* input values made a step impossible, e.g. an index out of range */
+} ei_status;
+
+typedef enum ei_dtype {
+    EI_F32 = 0,
+    EI_F16 = 1,
+    EI_I8 = 2,
+    EI_U8 = 3,
+    EI_I16 = 4,
+    EI_I32 = 5,
+    EI_I64 = 6,
+    EI_BOOL = 7,
+    EI_BLOB = 8, /* packed constants of one kernel; dims = {bytes} */
+    EI_DTYPES = 9
+} ei_dtype;
+
+/* Instruction sets, one per folder of csrc/kernels. A plan names one. */
+typedef enum ei_isa {
+    EI_ISA_REF = 0,
+    EI_ISA_AVX2 = 1,       /* AVX2 + FMA */
+    EI_ISA_AVX512VNNI = 2, /* AVX-512 F, BW, DQ, VL, VNNI */
+    EI_ISA_NEON = 3,       /* AArch64 Advanced SIMD */
+    EI_ISA_DOTPROD = 4,    /* AArch64 SDOT/UDOT (Armv8.2) */
+    EI_ISAS = 5
+} ei_isa;
+
+/* How an integer accumulator becomes an 8-bit output; a plan names one and never mixes.
+ * XNNPACK: float(acc) * scale, nearest even. TFLITE: the double rounding of the fixed-point
+ * reference kernels (gemmlowp: SaturatingRoundingDoublingHighMul, RoundingDivideByPOT). */
+typedef enum ei_rounding { EI_ROUND_XNNPACK = 0, EI_ROUND_TFLITE = 1 } ei_rounding;
+
+typedef struct ei_error {
+    int status;
+    char text[252]; /* one sentence: the thing, the value, the fix */
+} ei_error;
+
+typedef struct ei_plan ei_plan;
+typedef struct ei_session ei_session;
+
+/* What a caller may know of a tensor of a plan. */
+typedef struct ei_tensor_info {
+    const char *name;
+    int dtype;
+    int rank;
+    int32_t dims[EI_MAX_DIMS];
+    float scale; /* real = scale * (q - zero); 0 where the tensor is not quantised */
+    int32_t zero;
+    uint64_t bytes;
+} ei_tensor_info;
+
+const char *ei_status_text(int status);
+const char *ei_version(void);
+
+int ei_isa_has(int isa);          /* 1 when this machine can run that ISA's kernels */
+int ei_isa_best(void);            /* the best here; EDGEINFER_ISA=name forces a lesser one */
+const char *ei_isa_name(int isa); /* "ref", "avx2", ...; NULL when unknown */
+
+/* Opens a plan in memory. `data` is borrowed, must stay valid, and must be 64-byte aligned (a
+ * mapped file is). The whole file is checked: sizes, offsets, checksum, every step's kernel. */
+int ei_plan_open(const void *data, uint64_t size, ei_plan **plan, ei_error *err);
+void ei_plan_close(ei_plan *plan);
+int ei_plan_inputs(const ei_plan *plan);
+int ei_plan_outputs(const ei_plan *plan);
+int ei_plan_input(const ei_plan *plan, int i);  /* tensor index, -1 out of range */
+int ei_plan_output(const ei_plan *plan, int i); /* tensor index, -1 out of range */
+int ei_plan_tensors(const ei_plan *plan);
+int ei_plan_tensor(const ei_plan *plan, int tensor, ei_tensor_info *info);
+int ei_plan_steps(const ei_plan *plan);
+const char *ei_plan_step_name(const ei_plan *plan, int step);
+const char *ei_plan_step_kernel(const ei_plan *plan, int step); /* "avx2/conv_2d_q8", ... */
+int ei_plan_step_delegate(const ei_plan *plan, int step);       /* 0: the C engine */
+uint64_t ei_plan_arena_bytes(const ei_plan *plan);
+
+/* Memory for one run at a time: arena, state, scratch; `threads` 1..EI_MAX_THREADS. */
+int ei_session_create(const ei_plan *plan, int threads, ei_session **session, ei_error *err);
+void ei_session_destroy(ei_session *session);
+void *ei_session_tensor(ei_session *session, int tensor); /* NULL out of range */
+uint64_t ei_session_bytes(const ei_session *session);     /* arena + scratch + bookkeeping */
+int ei_session_run(ei_session *session);
+int ei_session_run_steps(ei_session *session, int first, int count); /* between delegates */
+int ei_session_reset(ei_session *session);                           /* state to its start */
+int ei_session_failed_step(const ei_session *session); /* of the last run; -1 when none */
+/* One run with a clock read around each step: ns[step], `count` entries. */
+int ei_session_profile(ei_session *session, uint64_t *ns, int count);
+/* cffi:end */
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,210 @@
+/* Opens a plan: nothing of the file is believed before it is checked. */
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(sizeof(ei_file_header) == 128, "layout of the plan header");
+_Static_assert(sizeof(ei_file_tensor) == 64, "layout of a tensor record");
+_Static_assert(sizeof(ei_file_step) == 32, "layout of a step record");
+
+/* Arenas above this are taken for damage, not for a model: 64 GiB. */
+#define MAX_BYTES ((uint64_t)1 << 36)
+
+static bool section(const ei_file_header *h, uint64_t offset, uint64_t count, uint64_t size,
+                    uint64_t align) {
+    return offset % align == 0 && offset <= h->file_bytes &&
+           count <= (h->file_bytes - offset) / size;
+}
+
+static int check_header(const uint8_t *data, uint64_t size, ei_error *err) {
+    const ei_file_header *h = (const void *)data;
+    if (!data || (uintptr_t)data % EI_ALIGN)
+        return ei_fail(err, EI_E_ARGUMENT, "plan memory must be %d-byte aligned", EI_ALIGN);
+    if (size < sizeof *h || memcmp(h->magic, "EIPLAN\r\n", 8))
+        return ei_fail(err, EI_E_FORMAT, "not a plan file (%llu bytes): make one with "
+                       "'edgeinfer compile MODEL -o PLAN'", (unsigned long long)size);
+    if (h->version != EI_PLAN_VERSION)
+        return ei_fail(err, EI_E_VERSION, "plan format %u, this engine reads %d: compile the model "
+                       "again", h->version, EI_PLAN_VERSION);
+    if (h->file_bytes != size)
+        return ei_fail(err, EI_E_FORMAT, "plan is truncated: %llu bytes of %llu",
+                       (unsigned long long)size, (unsigned long long)h->file_bytes);
+    ei_file_header zeroed = *h;
+    zeroed.crc32 = 0;
+    uint32_t crc = ei_crc32(ei_crc32(0, &zeroed, sizeof zeroed), data + sizeof *h,
+                            size - sizeof *h);
+    if (crc != h->crc32)
+        return ei_fail(err, EI_E_FORMAT, "plan is damaged: checksum %08x, expected %08x", crc,
+                       h->crc32);
+    uint64_t io = (uint64_t)h->n_inputs + h->n_outputs;
+    if (!section(h, h->off_tensors, h->n_tensors, sizeof(ei_file_tensor), 8) ||
+        !section(h, h->off_steps, h->n_steps, sizeof(ei_file_step), 8) ||
+        !section(h, h->off_args, h->n_args, 4, 4) || io > h->n_args ||
+        !section(h, h->off_params, h->params_bytes, 1, EI_ALIGN) ||
+        !section(h, h->off_strings, h->strings_bytes, 1, 1) || !h->strings_bytes ||
+        data[h->off_strings + h->strings_bytes - 1] ||
+        !section(h, h->off_data, 0, 1, EI_ALIGN) || h->arena_bytes > MAX_BYTES ||
+        h->rounding > EI_ROUND_TFLITE || h->isa >= EI_ISAS)
+        return ei_fail(err, EI_E_FORMAT, "plan is damaged: a section lies outside the file");
+    if (!ei_isa_has((int)h->isa))
+        return ei_fail(err, EI_E_ISA, "plan is for ISA '%s', this machine has '%s': compile the "
+                       "model again for it", ei_isa_name((int)h->isa), ei_isa_name(ei_isa_best()));
+    return EI_OK;
+}
+
+static bool inside(uint64_t offset, uint64_t bytes, uint64_t limit) {
+    return offset <= limit && bytes <= limit - offset;
+}
+
+static int bind_tensor(ei_plan *p, uint32_t i, ei_error *err) {
+    const ei_file_header *h = p->header;
+    const ei_file_tensor *f = &p->file_tensors[i];
+    ei_tensor *t = &p->tensors[i];
+    uint64_t unit = ei_dtype_bytes(f->dtype), bytes = unit, data = h->file_bytes - h->off_data;
+    bool good = unit && f->rank <= EI_MAX_DIMS && f->kind <= EI_STATE &&
+                f->name < h->strings_bytes && f->offset % unit == 0;
+    for (int d = 0; good && d < EI_MAX_DIMS; d++) {
+        t->dims[d] = d < f->rank ? f->dims[d] : 1;
+        good = t->dims[d] >= 0 && (t->dims[d] == 0 || bytes <= MAX_BYTES / (uint64_t)t->dims[d]);
+        bytes *= (uint64_t)t->dims[d];
+    }
+    good = good && bytes == f->bytes &&
+           inside(f->offset, bytes, f->kind == EI_CONSTANT ? data : h->arena_bytes) &&
+           (f->kind != EI_STATE || f->initial == EI_NO_DATA || inside(f->initial, bytes, data));
+    if (!good) return ei_fail(err, EI_E_FORMAT, "plan is damaged: tensor %u does not fit", i);
+    t->dtype = f->dtype;
+    t->rank = f->rank;
+    t->bytes = bytes;
+    t->scale = f->scale;
+    t->zero = f->zero;
+    t->constant = f->kind == EI_CONSTANT;
+    /* Kernels never write to inputs, so the const of the file is kept in spirit. */
+    if (t->constant) t->data = (void *)(uintptr_t)(p->file + h->off_data + f->offset);
+    return EI_OK;
+}
+
+static int bind_step(ei_plan *p, uint32_t i, ei_error *err) {
+    const ei_file_header *h = p->header;
+    const ei_file_step *f = &p->file_steps[i];
+    uint64_t n = (uint64_t)f->n_in + f->n_out;
+    if (f->first_arg > h->n_args || n > h->n_args - f->first_arg || f->name >= h->strings_bytes ||
+        f->params % 4 || !inside(f->params, f->params_bytes, h->params_bytes) ||
+        f->delegate > h->n_delegates)
+        return ei_fail(err, EI_E_FORMAT, "plan is damaged: step %u does not fit", i);
+    for (uint64_t a = 0; a < n; a++) {
+        uint32_t index = p->args[f->first_arg + a];
+        bool absent = index == EI_NO_TENSOR && a < f->n_in;
+        if (!absent && index >= h->n_tensors)
+            return ei_fail(err, EI_E_FORMAT, "plan is damaged: step %u names tensor %u of %u", i,
+                           index, h->n_tensors);
+        if (a >= f->n_in && p->tensors[index].constant)
+            return ei_fail(err, EI_E_FORMAT, "plan is damaged: step %u writes a constant", i);
+        p->pointers[f->first_arg + a] = absent ? NULL : &p->tensors[index];
+    }
+    ei_node *node = &p->nodes[i];
+    *node = (ei_node){.in = p->pointers + f->first_arg,
+                      .out = p->pointers + f->first_arg + f->n_in,
+                      .params = p->file + h->off_params + f->params,
+                      .params_bytes = f->params_bytes,
+                      .op = f->op,
+                      .layout = f->layout,
+                      .n_in = f->n_in,
+                      .n_out = f->n_out,
+                      .rounding = (uint8_t)h->rounding};
+    if (f->delegate) return EI_OK;
+    node->kernel = ei_find_kernel((int)h->isa, node);
+    if (!node->kernel)
+        return ei_fail(err, EI_E_UNSUPPORTED,
+                       "step %u ('%s', op %u, layout %u): no kernel for ISA '%s' takes it", i,
+                       p->strings + f->name, f->op, f->layout, ei_isa_name((int)h->isa));
+    size_t scratch = node->kernel->scratch ? node->kernel->scratch(node) : 0;
+    if (scratch > p->scratch_bytes) p->scratch_bytes = scratch;
+    return EI_OK;
+}
+
+static int bind_all(ei_plan *p, ei_error *err) {
+    const ei_file_header *h = p->header;
+    int status = EI_OK;
+    for (uint32_t i = 0; i < h->n_inputs + h->n_outputs; i++)
+        if (p->args[i] >= h->n_tensors)
+            return ei_fail(err, EI_E_FORMAT, "plan is damaged: input or output %u", i);
+    for (uint32_t i = 0; i < h->n_tensors && !status; i++) status = bind_tensor(p, i, err);
+    for (uint32_t i = 0; i < h->n_steps && !status; i++) status = bind_step(p, i, err);
+    return status;
+}
+
+int ei_plan_open(const void *data, uint64_t size, ei_plan **plan, ei_error *err) {
+    if (!plan) return ei_fail(err, EI_E_ARGUMENT, "ei_plan_open: plan is NULL");
+    *plan = NULL;
+    int status = check_header(data, size, err);
+    if (status) return status;
+    ei_plan *p = calloc(1, sizeof *p);
+    if (!p) return ei_fail(err, EI_E_MEMORY, "out of memory opening a plan");
+    const ei_file_header *h = data;
+    p->file = data;
+    p->header = h;
+    p->file_tensors = (const void *)(p->file + h->off_tensors);
+    p->file_steps = (const void *)(p->file + h->off_steps);
+    p->args = (const void *)(p->file + h->off_args);
+    p->strings = (const char *)(p->file + h->off_strings);
+    p->tensors = calloc((size_t)h->n_tensors + 1, sizeof *p->tensors);
+    p->nodes = calloc((size_t)h->n_steps + 1, sizeof *p->nodes);
+    p->pointers = calloc((size_t)h->n_args + 1, sizeof *p->pointers);
+    if (!p->tensors || !p->nodes || !p->pointers)
+        status = ei_fail(err, EI_E_MEMORY, "out of memory opening a plan");
+    if (!status) status = bind_all(p, err);
+    if (status) ei_plan_close(p);
+    else *plan = p;
+    return status;
+}
+
+void ei_plan_close(ei_plan *p) {
+    if (!p) return;
+    free(p->tensors);
+    free(p->nodes);
+    free(p->pointers);
+    free(p);
+}
+
+int ei_plan_inputs(const ei_plan *p) { return (int)p->header->n_inputs; }
+int ei_plan_outputs(const ei_plan *p) { return (int)p->header->n_outputs; }
+int ei_plan_tensors(const ei_plan *p) { return (int)p->header->n_tensors; }
+int ei_plan_steps(const ei_plan *p) { return (int)p->header->n_steps; }
+uint64_t ei_plan_arena_bytes(const ei_plan *p) { return p->header->arena_bytes; }
+
+int ei_plan_input(const ei_plan *p, int i) {
+    return i >= 0 && i < ei_plan_inputs(p) ? (int)p->args[i] : -1;
+}
+
+int ei_plan_output(const ei_plan *p, int i) {
+    return i >= 0 && i < ei_plan_outputs(p) ? (int)p->args[p->header->n_inputs + (uint32_t)i] : -1;
+}
+
+int ei_plan_tensor(const ei_plan *p, int tensor, ei_tensor_info *info) {
+    if (!info || tensor < 0 || tensor >= ei_plan_tensors(p)) return EI_E_ARGUMENT;
+    const ei_file_tensor *f = &p->file_tensors[tensor];
+    *info = (ei_tensor_info){.name = p->strings + f->name,
+                             .dtype = f->dtype,
+                             .rank = f->rank,
+                             .scale = f->scale,
+                             .zero = f->zero,
+                             .bytes = f->bytes};
+    memcpy(info->dims, p->tensors[tensor].dims, sizeof info->dims);
+    return EI_OK;
+}
+
+static bool is_step(const ei_plan *p, int step) { return step >= 0 && step < ei_plan_steps(p); }
+
+const char *ei_plan_step_name(const ei_plan *p, int step) {
+    return is_step(p, step) ? p->strings + p->file_steps[step].name : NULL;
+}
+
+const char *ei_plan_step_kernel(const ei_plan *p, int step) {
+    const ei_kernel *kernel = is_step(p, step) ? p->nodes[step].kernel : NULL;
+    return kernel ? kernel->name : NULL;
+}
+
+int ei_plan_step_delegate(const ei_plan *p, int step) {
+    return is_step(p, step) ? (int)p->file_steps[step].delegate : -1;
+}

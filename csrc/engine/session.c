@@ -1,0 +1,169 @@
+/* A plan plus its memory, and the walker that runs its steps. */
+#define _POSIX_C_SOURCE 200809L
+#include "plan.h"
+#include "pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct ei_session {
+    const ei_plan *plan;
+    uint8_t *arena;
+    uint8_t *scratch; /* plan->scratch_bytes for every worker */
+    size_t stride;    /* between workers' scratch */
+    ei_tensor *tensors;
+    ei_node *nodes;
+    ei_tensor **pointers;
+    uint64_t bytes;
+    int threads;
+    int failed; /* step, -1 */
+};
+
+/* One run: what the workers share. */
+typedef struct run {
+    ei_session *session;
+    int first, end;
+    uint64_t *ns; /* per step, or NULL */
+    int status, failed;
+    ei_barrier barrier;
+} run;
+
+static size_t align_up(size_t n) { return (n + EI_ALIGN - 1) / EI_ALIGN * EI_ALIGN; }
+
+static void bind(ei_session *s) {
+    const ei_plan *p = s->plan;
+    const ei_file_header *h = p->header;
+    memcpy(s->tensors, p->tensors, h->n_tensors * sizeof *s->tensors);
+    for (uint32_t i = 0; i < h->n_tensors; i++)
+        if (!s->tensors[i].constant) s->tensors[i].data = s->arena + p->file_tensors[i].offset;
+    for (uint32_t i = 0; i < h->n_args; i++)
+        s->pointers[i] = p->pointers[i] ? s->tensors + (p->pointers[i] - p->tensors) : NULL;
+    for (uint32_t i = 0; i < h->n_steps; i++) {
+        s->nodes[i] = p->nodes[i];
+        s->nodes[i].in = s->pointers + (p->nodes[i].in - (ei_tensor *const *)p->pointers);
+        s->nodes[i].out = s->pointers + (p->nodes[i].out - (ei_tensor *const *)p->pointers);
+    }
+}
+
+int ei_session_create(const ei_plan *plan, int threads, ei_session **out, ei_error *err) {
+    if (!plan || !out || threads < 1 || threads > EI_MAX_THREADS)
+        return ei_fail(err, EI_E_ARGUMENT, "threads is %d, must be 1..%d", threads,
+                       EI_MAX_THREADS);
+    *out = NULL;
+    const ei_file_header *h = plan->header;
+    ei_session *s = calloc(1, sizeof *s);
+    if (!s) return ei_fail(err, EI_E_MEMORY, "out of memory building a session");
+    s->plan = plan;
+    s->failed = -1;
+    s->stride = align_up(plan->scratch_bytes);
+    s->threads = threads > 1 ? ei_pool_grow(threads) : 1;
+    if (s->threads > threads) s->threads = threads;
+    size_t arena = align_up(h->arena_bytes) + EI_ALIGN, scratch = s->stride * (size_t)s->threads;
+    size_t tensors = ((size_t)h->n_tensors + 1) * sizeof *s->tensors;
+    size_t nodes = ((size_t)h->n_steps + 1) * sizeof *s->nodes;
+    size_t pointers = ((size_t)h->n_args + 1) * sizeof *s->pointers;
+    s->arena = aligned_alloc(EI_ALIGN, arena);
+    s->scratch = aligned_alloc(EI_ALIGN, scratch + EI_ALIGN);
+    s->tensors = malloc(tensors);
+    s->nodes = malloc(nodes);
+    s->pointers = malloc(pointers);
+    if (!s->arena || !s->scratch || !s->tensors || !s->nodes || !s->pointers) {
+        ei_session_destroy(s);
+        return ei_fail(err, EI_E_MEMORY, "out of memory: a session needs %llu bytes",
+                       (unsigned long long)(arena + scratch));
+    }
+    s->bytes = sizeof *s + arena + scratch + EI_ALIGN + tensors + nodes + pointers;
+    /* Touch everything now: the first run must not fault pages in, nor read rubbish. */
+    memset(s->arena, 0, arena);
+    memset(s->scratch, 0, scratch + EI_ALIGN);
+    bind(s);
+    ei_session_reset(s);
+    *out = s;
+    return EI_OK;
+}
+
+void ei_session_destroy(ei_session *s) {
+    if (!s) return;
+    free(s->arena);
+    free(s->scratch);
+    free(s->tensors);
+    free(s->nodes);
+    free(s->pointers);
+    free(s);
+}
+
+int ei_session_reset(ei_session *s) {
+    const ei_plan *p = s->plan;
+    for (uint32_t i = 0; i < p->header->n_tensors; i++) {
+        const ei_file_tensor *f = &p->file_tensors[i];
+        if (f->kind != EI_STATE) continue;
+        if (f->initial == EI_NO_DATA) memset(s->tensors[i].data, 0, f->bytes);
+        else memcpy(s->tensors[i].data, p->file + p->header->off_data + f->initial, f->bytes);
+    }
+    return EI_OK;
+}
+
+void *ei_session_tensor(ei_session *s, int tensor) {
+    return tensor >= 0 && tensor < ei_plan_tensors(s->plan) ? s->tensors[tensor].data : NULL;
+}
+
+uint64_t ei_session_bytes(const ei_session *s) { return s->bytes; }
+int ei_session_failed_step(const ei_session *s) { return s->failed; }
+
+static uint64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void fail_step(run *r, int step, int status) {
+    int none = EI_OK;
+    if (__atomic_compare_exchange_n(&r->status, &none, status, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE))
+        r->failed = step;
+}
+
+/* Every worker walks the same steps, with a barrier after each: a step reads what others wrote. */
+static void walk(void *context, int tid, int threads) {
+    run *r = context;
+    ei_session *s = r->session;
+    ei_work work = {tid, threads, s->scratch + s->stride * (size_t)tid};
+    ei_work alone = {0, 1, s->scratch};
+    for (int i = r->first; i < r->end; i++) {
+        const ei_node *node = &s->nodes[i];
+        uint64_t start = r->ns && tid == 0 ? now_ns() : 0;
+        int status = EI_OK;
+        /* After a failure the rest is skipped, not left: others may wait at the next barrier. */
+        if (__atomic_load_n(&r->status, __ATOMIC_ACQUIRE)) status = EI_OK;
+        else if (!node->kernel) status = EI_E_DELEGATE;
+        else if (node->kernel->parallel) status = node->kernel->run(node, &work);
+        else if (tid == 0) status = node->kernel->run(node, &alone);
+        if (status) fail_step(r, i, status);
+        if (threads > 1) ei_barrier_wait(&r->barrier);
+        if (r->ns && tid == 0) r->ns[i] = now_ns() - start;
+    }
+}
+
+static int run_range(ei_session *s, int first, int count, uint64_t *ns) {
+    run r = {.session = s, .first = first, .end = first + count, .ns = ns, .failed = -1};
+    r.barrier.parties = (uint32_t)s->threads;
+    if (s->threads == 1 || !ei_pool_run(walk, &r, s->threads)) walk(&r, 0, 1);
+    s->failed = r.failed;
+    return r.status;
+}
+
+int ei_session_run(ei_session *s) {
+    return run_range(s, 0, ei_plan_steps(s->plan), NULL);
+}
+
+int ei_session_run_steps(ei_session *s, int first, int count) {
+    int n = ei_plan_steps(s->plan);
+    if (first < 0 || count < 0 || first > n || count > n - first) return EI_E_ARGUMENT;
+    return run_range(s, first, count, NULL);
+}
+
+int ei_session_profile(ei_session *s, uint64_t *ns, int count) {
+    if (!ns || count != ei_plan_steps(s->plan)) return EI_E_ARGUMENT;
+    return run_range(s, 0, count, ns);
+}

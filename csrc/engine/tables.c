@@ -1,0 +1,34 @@
+/* Which kernel tables an ISA may use, best first. */
+#include "plan.h"
+
+static const ei_kernel *const *const ref_only[] = {ei_table_ref, NULL};
+#if defined(__x86_64__)
+static const ei_kernel *const *const avx2[] = {ei_table_avx2, ei_table_ref, NULL};
+static const ei_kernel *const *const avx512vnni[] = {ei_table_avx512vnni, ei_table_avx2,
+                                                     ei_table_ref, NULL};
+#elif defined(__aarch64__)
+static const ei_kernel *const *const neon[] = {ei_table_neon, ei_table_ref, NULL};
+static const ei_kernel *const *const dotprod[] = {ei_table_dotprod, ei_table_neon, ei_table_ref,
+                                                  NULL};
+#endif
+
+static const ei_kernel *const *const *chain(int isa) {
+    switch (isa) {
+#if defined(__x86_64__)
+    case EI_ISA_AVX2: return avx2;
+    case EI_ISA_AVX512VNNI: return avx512vnni;
+#elif defined(__aarch64__)
+    case EI_ISA_NEON: return neon;
+    case EI_ISA_DOTPROD: return dotprod;
+#endif
+    default: return ref_only;
+    }
+}
+
+const ei_kernel *ei_find_kernel(int isa, const ei_node *node) {
+    for (const ei_kernel *const *const *table = chain(isa); *table; table++)
+        for (const ei_kernel *const *k = *table; *k; k++)
+            if ((*k)->op == node->op && (*k)->layout == node->layout && (*k)->check(node) == EI_OK)
+                return *k;
+    return NULL;
+}

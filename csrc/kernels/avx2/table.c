@@ -1,0 +1,10 @@
+/* What avx2 overrides. One line a kernel; the loader takes the first whose check accepts. */
+#include "../kernel.h"
+
+#define KERNELS(X)
+
+#define DECLARE(name) extern const ei_kernel ei_avx2_##name;
+#define POINTER(name) &ei_avx2_##name,
+
+KERNELS(DECLARE)
+const ei_kernel *const ei_table_avx2[] = {KERNELS(POINTER) NULL};

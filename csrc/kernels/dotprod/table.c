@@ -1,0 +1,10 @@
+/* What dotprod overrides. One line a kernel; the loader takes the first whose check accepts. */
+#include "../kernel.h"
+
+#define KERNELS(X)
+
+#define DECLARE(name) extern const ei_kernel ei_dotprod_##name;
+#define POINTER(name) &ei_dotprod_##name,
+
+KERNELS(DECLARE)
+const ei_kernel *const ei_table_dotprod[] = {KERNELS(POINTER) NULL};

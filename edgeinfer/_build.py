@@ -1,0 +1,82 @@
+"""Builds the C engine: which files, which flags, which declarations Python sees.
+
+`setup.py` uses it for the extension `edgeinfer._edgeinfer` (cffi, API mode, stable ABI); tests and
+tools use it to compile the same sources into programs of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+import cffi
+
+ROOT = Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
+
+#: Headers whose marked blocks make up the declarations, in order of inclusion.
+HEADERS = (
+    "edgeinfer.h",
+    "kernels/ops.h",
+    "kernels/ops_math.h",
+    "kernels/ops_shape.h",
+    "image/image.h",
+    "rt/rt.h",
+    "guard/guard.h",
+)
+
+#: Flags for every file. No contraction: a fused multiply-add rounds once where the definition of
+#: the arithmetic rounds twice. Vector kernels name their fused operations themselves.
+CFLAGS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-ffp-contract=off", "-fvisibility=hidden")
+
+#: Folder name -> flags of the files in it, by machine. A folder for another machine is left out.
+ISA_FLAGS = {
+    "x86_64": {
+        "avx2": ("-mavx2", "-mfma", "-mf16c"),
+        "avx512vnni": (
+            "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni",
+            "-mavx2", "-mfma", "-mf16c",
+        ),
+    },
+    "aarch64": {"neon": (), "dotprod": ("-march=armv8.2-a+dotprod",)},
+}  # fmt: skip
+ISA_FOLDERS = {isa for flags in ISA_FLAGS.values() for isa in flags}
+
+_BLOCK = re.compile(r"/\* cffi:begin \*/(.*?)/\* cffi:end \*/", re.S)
+
+
+def machine() -> str:
+    """The machine compiled for: x86_64, aarch64, ... (_PYTHON_HOST_PLATFORM when cross-compiling)."""
+    host = os.environ.get("_PYTHON_HOST_PLATFORM", "")
+    return host.rsplit("-", 1)[-1] if host else platform.machine()
+
+
+def sources(target: str | None = None) -> list[tuple[str, tuple[str, ...]]]:
+    """(file relative to the repository, flags) of every C file for the target machine."""
+    flags = ISA_FLAGS.get(target or machine(), {})
+    found = []
+    for path in sorted(CSRC.rglob("*.c")):
+        folders = ISA_FOLDERS.intersection(path.relative_to(CSRC).parts)
+        if folders <= flags.keys() and "delegates" not in path.relative_to(CSRC).parts:
+            extra = tuple(f for isa in folders for f in flags[isa])
+            found.append((str(path.relative_to(ROOT)), CFLAGS + extra))
+    return found
+
+
+def declarations() -> str:
+    """What Python sees of the C side: the marked blocks of the headers."""
+    paths = [CSRC / name for name in HEADERS]
+    blocks = [b for p in paths if p.exists() for b in _BLOCK.findall(p.read_text())]
+    lines = "\n".join(blocks).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("#if"))
+
+
+def builder() -> cffi.FFI:
+    """The cffi builder of `edgeinfer._edgeinfer`; its C files are compiled by setup.py."""
+    ffi = cffi.FFI()
+    ffi.cdef(declarations())
+    includes = "\n".join(f'#include "{h}"' for h in HEADERS if (CSRC / h).exists())
+    ffi.set_source("edgeinfer._edgeinfer", includes, py_limited_api=True)
+    return ffi

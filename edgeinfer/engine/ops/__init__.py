@@ -1,0 +1,88 @@
+"""Operators: one shape rule and one lowering each, by TFLite operator name.
+
+`@rule("CONV_2D")` registers `lower(node, ctx) -> Step`: it checks types and shapes (raising
+UnsupportedError with the rule, the value and the limit, or ShapeError), computes padding and
+requantisation at plan time and returns the step that a kernel runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from ...errors import UnsupportedError
+from ..graph import Node
+from ..tensor import Tensor
+
+FAMILIES = ("conv", "math", "activation", "shape", "resize", "recurrent", "detection", "convert")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a lowering may depend on: the plan's rounding, "xnnpack" or "tflite"."""
+
+    rounding: str = "xnnpack"
+
+
+@dataclass(eq=False)
+class Step:
+    """One kernel call of a plan.
+
+    `op` is a name of `ei_op` without its prefix ("CONV_2D"), `params` the name of a parameter
+    struct of csrc/kernels/ops*.h ("conv" for `ei_conv_params`; "" for none) and `values` its
+    fields. `inputs` may hold constants made at plan time. `layout` and `isa` come from layouts.py.
+    `in_place`: input whose memory the kernel can write its first output into (same bytes,
+    element for element), or None.
+    """
+
+    op: str
+    inputs: list[Tensor | None]
+    outputs: list[Tensor]
+    params: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    layout: str = "NATURAL"
+    name: str = ""
+    macs: int = 0
+    in_place: int | None = None
+
+
+Lower = Callable[[Node, Context], Step]
+_rules: dict[str, Lower] = {}
+
+
+def rule(*ops: str) -> Callable[[Lower], Lower]:
+    """Register the lowering of the operators named."""
+
+    def register(lower: Lower) -> Lower:
+        _rules.update(dict.fromkeys(ops, lower))
+        return lower
+
+    return register
+
+
+def _load() -> dict[str, Lower]:
+    if not _rules:
+        for family in FAMILIES:
+            import_module(f"{__name__}.{family}")
+    return _rules
+
+
+def supported() -> tuple[str, ...]:
+    """Names of the operators our kernels know."""
+    return tuple(sorted(_load()))
+
+
+def lower(node: Node, ctx: Context) -> Step:
+    """The step that runs `node`; UnsupportedError says which node, op, type and why not."""
+    found = _load().get(node.op)
+    if found is None:
+        types = ", ".join(t.dtype for t in node.inputs if t is not None)
+        raise UnsupportedError(
+            f"{node.op} (node {node.name!r}, inputs {types or 'none'}): no kernel of ours; "
+            "name a fallback delegate that has it, e.g. fallback='tflite'"
+        )
+    step = found(node, ctx)
+    step.name = step.name or node.name
+    return step

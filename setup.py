@@ -1,0 +1,59 @@
+"""Builds `edgeinfer._edgeinfer`: every C file with the flags of its folder, in one extension."""
+
+import importlib.util
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+spec = importlib.util.spec_from_file_location("_build", ROOT / "edgeinfer" / "_build.py")
+_build = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(_build)
+
+
+class BuildEngine(build_ext):
+    """Compiles the sources group by group, since setuptools knows one set of flags only."""
+
+    def build_extension(self, ext):
+        temp = Path(self.build_temp)
+        temp.mkdir(parents=True, exist_ok=True)
+        wrapper = temp / "_edgeinfer.c"
+        _build.builder().emit_c_code(str(wrapper))
+        ext.extra_objects = self._objects(temp)
+        ext.sources = [str(wrapper)]
+        ext.include_dirs = [str(_build.CSRC)]
+        super().build_extension(ext)
+
+    def _objects(self, temp):
+        headers = max(p.stat().st_mtime for p in _build.CSRC.rglob("*.h"))
+
+        def compile_one(item):
+            source, flags = item
+            target = temp / (source[:-2] + ".o")
+            newest = max(headers, Path(source).stat().st_mtime)
+            if self.force or not target.exists() or target.stat().st_mtime < newest:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                command = [*self.compiler.compiler_so, *flags, "-c", source, "-o", str(target)]
+                self.spawn(command)
+            return str(target)
+
+        with ThreadPoolExecutor(cpu_count() or 1) as pool:
+            return list(pool.map(compile_one, _build.sources()))
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "edgeinfer._edgeinfer",
+            sources=[],
+            libraries=["m", "pthread", "rt"],
+            py_limited_api=True,
+            define_macros=[("Py_LIMITED_API", "0x030A0000")],
+        )
+    ],
+    cmdclass={"build_ext": BuildEngine},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+)
