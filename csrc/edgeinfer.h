@@ -116,6 +116,13 @@ int ei_plan_steps(const ei_plan *plan);
 const char *ei_plan_step_name(const ei_plan *plan, int step);
 const char *ei_plan_step_kernel(const ei_plan *plan, int step); /* "avx2/conv_2d_q8", ... */
 int ei_plan_step_delegate(const ei_plan *plan, int step);       /* 0: the C engine */
+/* What delegate part 1.. was compiled to; the pointers are into the plan. */
+int ei_plan_delegate(const ei_plan *plan, int part, const char **name, const void **data,
+                     uint64_t *bytes);
+/* Tensor indices of a step, inputs then outputs (-1: absent): n_in << 16 | n_out, or -1. */
+int ei_plan_step_tensors(const ei_plan *plan, int step, int *tensors, int count);
+int ei_plan_isa(const ei_plan *plan);
+int ei_plan_rounding(const ei_plan *plan);
 uint64_t ei_plan_arena_bytes(const ei_plan *plan);
 
 /* Memory for one run at a time: arena, state, scratch; `threads` 1..EI_MAX_THREADS. */

@@ -44,6 +44,7 @@ static int check_header(const uint8_t *data, uint64_t size, ei_error *err) {
         !section(h, h->off_params, h->params_bytes, 1, EI_ALIGN) ||
         !section(h, h->off_strings, h->strings_bytes, 1, 1) || !h->strings_bytes ||
         data[h->off_strings + h->strings_bytes - 1] ||
+        !section(h, h->off_delegates, h->n_delegates, sizeof(ei_file_delegate), 8) ||
         !section(h, h->off_data, 0, 1, EI_ALIGN) || h->arena_bytes > MAX_BYTES ||
         h->rounding > EI_ROUND_TFLITE || h->isa >= EI_ISAS)
         return ei_fail(err, EI_E_FORMAT, "plan is damaged: a section lies outside the file");
@@ -129,6 +130,12 @@ static int bind_all(ei_plan *p, ei_error *err) {
     for (uint32_t i = 0; i < h->n_inputs + h->n_outputs; i++)
         if (p->args[i] >= h->n_tensors)
             return ei_fail(err, EI_E_FORMAT, "plan is damaged: input or output %u", i);
+    for (uint32_t i = 0; i < h->n_delegates; i++) {
+        const ei_file_delegate *d = (const ei_file_delegate *)(p->file + h->off_delegates) + i;
+        if (d->name >= h->strings_bytes ||
+            !inside(d->offset, d->bytes, h->file_bytes - h->off_data))
+            return ei_fail(err, EI_E_FORMAT, "plan is damaged: delegate part %u", i);
+    }
     for (uint32_t i = 0; i < h->n_tensors && !status; i++) status = bind_tensor(p, i, err);
     for (uint32_t i = 0; i < h->n_steps && !status; i++) status = bind_step(p, i, err);
     return status;
@@ -204,6 +211,28 @@ const char *ei_plan_step_kernel(const ei_plan *p, int step) {
     const ei_kernel *kernel = is_step(p, step) ? p->nodes[step].kernel : NULL;
     return kernel ? kernel->name : NULL;
 }
+
+int ei_plan_delegate(const ei_plan *p, int part, const char **name, const void **data,
+                     uint64_t *bytes) {
+    const ei_file_header *h = p->header;
+    if (part < 1 || (uint32_t)part > h->n_delegates) return EI_E_ARGUMENT;
+    const ei_file_delegate *d = (const ei_file_delegate *)(p->file + h->off_delegates) + part - 1;
+    *name = p->strings + d->name;
+    *data = p->file + h->off_data + d->offset;
+    *bytes = d->bytes;
+    return EI_OK;
+}
+
+int ei_plan_step_tensors(const ei_plan *p, int step, int *tensors, int count) {
+    if (!is_step(p, step)) return -1;
+    const ei_file_step *f = &p->file_steps[step];
+    int n = f->n_in + f->n_out;
+    for (int i = 0; i < n && i < count; i++) tensors[i] = (int)p->args[f->first_arg + (uint32_t)i];
+    return f->n_in << 16 | f->n_out;
+}
+
+int ei_plan_isa(const ei_plan *p) { return (int)p->header->isa; }
+int ei_plan_rounding(const ei_plan *p) { return (int)p->header->rounding; }
 
 int ei_plan_step_delegate(const ei_plan *p, int step) {
     return is_step(p, step) ? (int)p->file_steps[step].delegate : -1;

@@ -18,7 +18,7 @@ typedef struct ei_file_header { /* 128 bytes */
     uint32_t n_tensors, n_steps, n_args, n_inputs, n_outputs, n_delegates;
     uint64_t off_tensors, off_steps, off_args, off_params, off_strings, off_data;
     uint32_t params_bytes, strings_bytes;
-    uint64_t reserved;
+    uint64_t off_delegates;
 } ei_file_header;
 
 typedef struct ei_file_tensor { /* 64 bytes */
@@ -40,6 +40,11 @@ typedef struct ei_file_step { /* 32 bytes */
     uint32_t delegate; /* 0: the C engine, else 1 + index of the delegate part */
     uint32_t reserved;
 } ei_file_step;
+
+typedef struct ei_file_delegate { /* 24 bytes */
+    uint32_t name, reserved;
+    uint64_t offset, bytes; /* what the delegate compiled, from off_data */
+} ei_file_delegate;
 
 struct ei_plan {
     const uint8_t *file;

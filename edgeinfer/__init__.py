@@ -1,0 +1,30 @@
+"""edgeinfer: inference for vehicles and devices.
+
+    import edgeinfer as ei
+    model = ei.load("detector.tflite")
+    session = ei.Session(model, board="host", threads=1)
+    session["image"][...] = frame
+    session.run()
+    boxes = session["boxes"]
+"""
+
+from .board import Board
+from .engine.model import Model, load
+from .engine.plan import Plan, build
+from .engine.session import Session
+from .engine.tensor import Quantisation, Tensor
+from .errors import EdgeInferError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Board",
+    "EdgeInferError",
+    "Model",
+    "Plan",
+    "Quantisation",
+    "Session",
+    "Tensor",
+    "build",
+    "load",
+]

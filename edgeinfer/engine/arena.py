@@ -1,0 +1,47 @@
+"""Arena: one block of memory in which tensors whose lifetimes do not meet share bytes.
+
+Greedy by size (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference",
+2020): the largest buffer first, each at the lowest offset free during its life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ALIGN = 64
+
+
+@dataclass(frozen=True)
+class Life:
+    """A buffer of `size` bytes that is needed from step `first` to step `last`, both included."""
+
+    size: int
+    first: int
+    last: int
+
+    def meets(self, other: Life) -> bool:
+        """Whether both are needed at one step."""
+        return self.first <= other.last and other.first <= self.last
+
+
+def place(lives: Sequence[Life]) -> tuple[list[int], int]:
+    """Offsets of the buffers, each a multiple of ALIGN, and the arena's size in bytes."""
+    offsets = [0] * len(lives)
+    placed: list[tuple[int, int, Life]] = []
+    for i in sorted(range(len(lives)), key=lambda k: (-lives[k].size, lives[k].first, k)):
+        offsets[i] = _lowest_gap(lives[i], placed)
+        placed.append((offsets[i], offsets[i] + lives[i].size, lives[i]))
+        placed.sort(key=lambda p: p[0])
+    return offsets, max((end for _, end, _ in placed), default=0)
+
+
+def _lowest_gap(life: Life, placed: Sequence[tuple[int, int, Life]]) -> int:
+    offset = 0
+    for start, end, other in placed:
+        if not life.meets(other):
+            continue
+        if offset + life.size <= start:
+            break
+        offset = max(offset, -(-end // ALIGN) * ALIGN)
+    return offset
