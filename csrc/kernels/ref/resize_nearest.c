@@ -1,0 +1,47 @@
+/* RESIZE_NEAREST_NEIGHBOR on NHWC, any type. */
+#include <math.h>
+#include <string.h>
+
+#include "strided.h"
+
+static int check(const ei_node *node) {
+    if (!(node->n_in == 1 && node->n_out == 1 && node->in[0] && node->out[0] &&
+          node->params_bytes == sizeof(ei_resize_params)))
+        return EI_E_UNSUPPORTED;
+    const ei_tensor *x = node->in[0], *y = node->out[0];
+    bool good = x->rank == 4 && y->rank == 4 && x->dtype == y->dtype &&
+                ei_element_bytes(x->dtype) && x->dims[0] == y->dims[0] &&
+                x->dims[3] == y->dims[3] && x->dims[1] > 0 && x->dims[2] > 0;
+    return good ? EI_OK : EI_E_UNSUPPORTED;
+}
+
+static int64_t nearest(const ei_resize_params *p, int64_t i, int32_t in, int32_t out) {
+    bool corners = p->align_corners && out > 1;
+    float scale = corners ? (float)(in - 1) / (float)(out - 1) : (float)in / (float)out;
+    float at = ((float)i + (p->half_pixel_centers ? 0.5f : 0.0f)) * scale;
+    at = p->align_corners ? roundf(at) : floorf(at);
+    return at<0 ? 0 : at>(float)(in - 1) ? in - 1 : (int64_t)at;
+}
+
+static int run(const ei_node *node, const ei_work *work) {
+    const ei_tensor *x = node->in[0], *y = node->out[0];
+    const ei_resize_params *p = node->params;
+    int64_t pixel = x->dims[3] * ei_element_bytes(x->dtype), row = x->dims[2] * pixel, begin, end;
+    int64_t width = y->dims[2], height = y->dims[1];
+    ei_split(y->dims[0] * height, 1, work, &begin, &end);
+    for (int64_t r = begin; r < end; r++) {
+        int64_t from = nearest(p, r % height, x->dims[1], y->dims[1]);
+        const char *src = (const char *)x->data + (r / height * x->dims[1] + from) * row;
+        char *dst = (char *)y->data + r * width * pixel;
+        for (int64_t j = 0; j < width; j++)
+            memmove(dst + j * pixel, src + nearest(p, j, x->dims[2], y->dims[2]) * pixel,
+                    (size_t)pixel);
+    }
+    return EI_OK;
+}
+
+const ei_kernel ei_ref_resize_nearest = {.name = "ref/resize_nearest",
+                                         .op = EI_OP_RESIZE_NEAREST,
+                                         .parallel = true,
+                                         .check = check,
+                                         .run = run};

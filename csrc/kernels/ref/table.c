@@ -1,0 +1,45 @@
+/* The reference kernels: the definition of every operator. One line a kernel; the loader takes the
+ * first whose check accepts. */
+#include "../kernel.h"
+
+#define KERNELS(X)                                                                                 \
+    X(arg_max)                                                                                     \
+    X(batch_to_space)                                                                              \
+    X(broadcast_to)                                                                                \
+    X(cast)                                                                                        \
+    X(clamp)                                                                                       \
+    X(compare)                                                                                     \
+    X(concatenation)                                                                               \
+    X(copy)                                                                                        \
+    X(depth_to_space)                                                                              \
+    X(dequantize)                                                                                  \
+    X(detection_postprocess)                                                                       \
+    X(flip_sign)                                                                                   \
+    X(gather)                                                                                      \
+    X(hard_swish)                                                                                  \
+    X(leaky_relu)                                                                                  \
+    X(log_softmax)                                                                                 \
+    X(logical)                                                                                     \
+    X(lookup)                                                                                      \
+    X(mirror_pad)                                                                                  \
+    X(pad)                                                                                         \
+    X(prelu)                                                                                       \
+    X(quantize)                                                                                    \
+    X(resize_bilinear)                                                                             \
+    X(resize_nearest)                                                                              \
+    X(reverse)                                                                                     \
+    X(select)                                                                                      \
+    X(softmax)                                                                                     \
+    X(space_to_batch)                                                                              \
+    X(space_to_depth)                                                                              \
+    X(split)                                                                                       \
+    X(strided_slice)                                                                               \
+    X(tile)                                                                                        \
+    X(transpose)                                                                                   \
+    X(unary)
+
+#define DECLARE(name) extern const ei_kernel ei_ref_##name;
+#define POINTER(name) &ei_ref_##name,
+
+KERNELS(DECLARE)
+const ei_kernel *const ei_table_ref[] = {KERNELS(POINTER) NULL};

@@ -1,0 +1,94 @@
+/* UNARY: elementwise functions of one f32 tensor, a few of them on i32 too. */
+#include <math.h>
+
+#include "elementwise.h"
+
+static bool on_i32(int function) {
+    return function == EI_UNARY_ABS || function == EI_UNARY_NEG || function == EI_UNARY_SQUARE ||
+           function == EI_UNARY_SIGN;
+}
+
+static int check(const ei_node *node) {
+    if (!ei_one_to_one(node, sizeof(ei_unary_params))) return EI_E_UNSUPPORTED;
+    const ei_tensor *x = node->in[0], *y = node->out[0];
+    int function = ((const ei_unary_params *)node->params)->function;
+    bool good = x->dtype == y->dtype && function >= EI_UNARY_ABS &&
+                function <= EI_UNARY_GELU_TANH &&
+                (x->dtype == EI_F32 || (x->dtype == EI_I32 && on_i32(function)));
+    return good ? EI_OK : EI_E_UNSUPPORTED;
+}
+
+static float abs_of(float x) {
+    return fabsf(x);
+}
+static float neg(float x) {
+    return -x;
+}
+static float square(float x) {
+    return x * x;
+}
+static float sign(float x) {
+    return (float)((x > 0) - (x < 0));
+}
+static float rsqrt(float x) {
+    return 1.0f / sqrtf(x);
+}
+static float elu(float x) {
+    return x < 0 ? expm1f(x) : x;
+}
+
+/* exp of a negative number only: no overflow, full accuracy on both sides. */
+static float logistic(float x) {
+    float e = expf(-fabsf(x)), small = e / (1.0f + e);
+    return x < 0 ? small : 1.0f - small;
+}
+
+static float gelu(float x) {
+    return 0.5f * x * erfcf(-x * 0.70710678f);
+}
+
+static float gelu_tanh(float x) {
+    return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
+}
+
+static float (*const functions[])(float) = {
+    [EI_UNARY_ABS] = abs_of,       [EI_UNARY_NEG] = neg,           [EI_UNARY_SQUARE] = square,
+    [EI_UNARY_SIGN] = sign,        [EI_UNARY_SQRT] = sqrtf,        [EI_UNARY_RSQRT] = rsqrt,
+    [EI_UNARY_EXP] = expf,         [EI_UNARY_LOG] = logf,          [EI_UNARY_SIN] = sinf,
+    [EI_UNARY_COS] = cosf,         [EI_UNARY_FLOOR] = floorf,      [EI_UNARY_CEIL] = ceilf,
+    [EI_UNARY_ROUND] = nearbyintf, [EI_UNARY_LOGISTIC] = logistic, [EI_UNARY_TANH] = tanhf,
+    [EI_UNARY_ELU] = elu,          [EI_UNARY_GELU] = gelu,         [EI_UNARY_GELU_TANH] = gelu_tanh,
+};
+
+static int32_t integer(int function, int32_t x) {
+    switch (function) { /* unsigned: wraps at INT32_MIN instead of being undefined */
+    case EI_UNARY_ABS:
+        return x < 0 ? (int32_t)(0u - (uint32_t)x) : x;
+    case EI_UNARY_NEG:
+        return (int32_t)(0u - (uint32_t)x);
+    case EI_UNARY_SQUARE:
+        return (int32_t)((uint32_t)x * (uint32_t)x);
+    default:
+        return (x > 0) - (x < 0);
+    }
+}
+
+static int run(const ei_node *node, const ei_work *work) {
+    int which = ((const ei_unary_params *)node->params)->function;
+    int64_t begin, end;
+    ei_elements(node, work, &begin, &end);
+    if (node->in[0]->dtype == EI_I32) {
+        const int32_t *x = node->in[0]->data;
+        int32_t *y = node->out[0]->data;
+        for (int64_t i = begin; i < end; i++) y[i] = integer(which, x[i]);
+        return EI_OK;
+    }
+    const float *x = node->in[0]->data;
+    float *y = node->out[0]->data;
+    float (*function)(float) = functions[which];
+    for (int64_t i = begin; i < end; i++) y[i] = function(x[i]);
+    return EI_OK;
+}
+
+const ei_kernel ei_ref_unary = {
+    .name = "ref/unary", .op = EI_OP_UNARY, .parallel = true, .check = check, .run = run};
