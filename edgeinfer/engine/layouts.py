@@ -1,19 +1,28 @@
 """Weights packed for one ISA: which layout a step's kernel wants, and the packing itself.
 
 Packing runs once, at plan time, in numpy, so that a plan for a board can be made on any host.
-A layout is documented at the kernel that reads it.
+Each layout is documented at the kernel that reads it (csrc/kernels/<isa>/).
+
+Every packer takes a step with natural inputs (see `ei_conv_params` in csrc/kernels/ops.h) and
+either packs it and returns True, or leaves it alone and returns False: the step then runs on the
+reference kernel, which the placement shows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import lcm
+
+import numpy as np
 
 from .ops import Step
+from .tensor import Tensor, per_tensor
 
 Packer = Callable[[Step, str], bool]
 
-#: ISA -> packers to try, best first; each packs the step and returns True, or leaves it alone.
-PACKERS: dict[str, tuple[Packer, ...]] = {}
+_GEMM_OPS = ("CONV_2D", "FULLY_CONNECTED")
+_MAX_TAPS = 256
+_MAX_SPAN = 64
 
 
 def pack(step: Step, isa: str, rounding: str) -> None:
@@ -21,3 +30,181 @@ def pack(step: Step, isa: str, rounding: str) -> None:
     for packer in PACKERS.get(isa, ()):
         if packer(step, rounding):
             return
+
+
+def _packable(step: Step, dtype: str, ops: tuple[str, ...]) -> bool:
+    if step.op not in ops or step.layout != "NATURAL":
+        return False
+    x, w = step.inputs[0], step.inputs[1]
+    bias = step.inputs[2]
+    known = w is not None and w.constant and (bias is None or bias.constant)
+    q8 = ("int8", "uint8")
+    typed = x is not None and w is not None and x.dtype == dtype and step.outputs[0].dtype == dtype
+    same = w is not None and (w.dtype in q8 if dtype in q8 else w.dtype == dtype)
+    return known and typed and same
+
+
+def _depthwise_fits(step: Step) -> bool:
+    """The bounds of csrc/kernels/depthwise.h."""
+    v = step.values
+    return (
+        step.op == "DEPTHWISE_CONV_2D"
+        and v["multiplier"] == 1
+        and v["kernel_h"] * v["kernel_w"] <= _MAX_TAPS
+        and (v["kernel_h"] - 1) * v["dilation_h"] < _MAX_SPAN
+    )
+
+
+def _data(tensor: Tensor | None) -> np.ndarray:
+    assert tensor is not None and tensor.data is not None
+    return tensor.data
+
+
+def _constant(name: str, data: np.ndarray, zero: int | None = None) -> Tensor:
+    """A packed constant; `zero` makes it a blob of bytes with that zero point."""
+    if zero is None:
+        return Tensor(name, data.shape, str(data.dtype), data=data)
+    flat = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+    return Tensor(name, flat.shape, "blob", per_tensor(1.0, zero), flat)
+
+
+def _columns(values: np.ndarray, groups: int, nr: int, fill: float = 0) -> np.ndarray:
+    """One value a channel -> [groups * blocks * nr], padded with `fill` to whole blocks."""
+    per_group = values.reshape(groups, -1)
+    blocks = -(-per_group.shape[1] // nr)
+    out = np.full((groups, blocks * nr), fill, values.dtype)
+    out[:, : per_group.shape[1]] = per_group
+    return out.reshape(-1)
+
+
+def _panels(w: np.ndarray, groups: int, nr: int, unit: int) -> np.ndarray:
+    """[OC, depth] -> [groups, blocks, depth/unit, nr, unit], zeros where padded."""
+    oc, depth = w.shape
+    per_group = oc // groups
+    blocks, units = -(-per_group // nr), -(-depth // unit)
+    out = np.zeros((groups, blocks * nr, units * unit), w.dtype)
+    out[:, :per_group, :depth] = w.reshape(groups, per_group, depth)
+    tiles = out.reshape(groups, blocks, nr, units, unit)
+    return np.ascontiguousarray(tiles.transpose(0, 1, 3, 2, 4))
+
+
+def _bias(step: Step, n: int, dtype: type = np.int64) -> np.ndarray:
+    return _data(step.inputs[2]).astype(dtype) if step.inputs[2] is not None else np.zeros(n, dtype)
+
+
+def _wrap(values: np.ndarray) -> np.ndarray:
+    """int64 -> int32 modulo 2^32, as the accumulator itself wraps."""
+    return values.astype(np.int64).astype(np.uint64).astype(np.uint32).view(np.int32)
+
+
+def _signed_weights(step: Step) -> tuple[np.ndarray, int]:
+    """Weights as int8 [OC, ...] and their zero point in that form."""
+    tensor = step.inputs[1]
+    w = _data(tensor)
+    if w.dtype == np.uint8:
+        assert tensor is not None
+        return (w.astype(np.int16) - 128).astype(np.int8), tensor.zero - 128
+    return w, 0
+
+
+def _requant(step: Step, spread: Callable[[np.ndarray], np.ndarray]) -> list[Tensor | None]:
+    """The requantisation constants of a step, spread to the layout's order."""
+    n = step.outputs[0].shape[-1]
+    out: list[Tensor | None] = []
+    for tensor in (*step.inputs[3:5], None, None)[:2]:
+        if tensor is None:
+            out.append(None)
+        else:
+            full = np.broadcast_to(_data(tensor).reshape(-1), (n,))
+            out.append(_constant("requant", spread(full)))
+    return out
+
+
+def _gemm_q8(step: Step, layout: str, nr: int, unit: int) -> None:
+    """Shared by the integer matrix products on 8-bit operands: bias folds both zero points."""
+    groups = step.values["groups"]
+    w, zero = _signed_weights(step)
+    w = w.reshape(step.outputs[0].shape[-1], -1)
+    x = step.inputs[0]
+    assert x is not None
+    bias = _bias(step, len(w)) - x.zero * (w.astype(np.int64) - zero).sum(1)
+    requant = _requant(step, lambda v: _columns(v, groups, nr))
+    blob = _constant("weights", _panels(w, groups, nr, unit), zero)
+    step.inputs = [x, blob, _constant("bias", _columns(_wrap(bias), groups, nr)), *requant]
+    step.layout = layout
+
+
+def _vnni_gemm_q8(step: Step, rounding: str) -> bool:
+    if not _packable(step, "uint8", _GEMM_OPS):
+        return False
+    _gemm_q8(step, "VNNI_GEMM_Q8", 32, 4)
+    return True
+
+
+def _spread(channels: int, lanes: int) -> np.ndarray:
+    """Channel of every element of the n blocks of a depthwise layout, [n, lanes]."""
+    n = lcm(channels, lanes) // lanes
+    return (np.arange(n * lanes) % channels).reshape(n, lanes)
+
+
+def _vnni_dw_q8(step: Step, rounding: str) -> bool:
+    if not (_packable(step, "uint8", ("DEPTHWISE_CONV_2D",)) and _depthwise_fits(step)):
+        return False
+    w, zero = _signed_weights(step)
+    channels = w.shape[-1]
+    w = w.reshape(-1, channels)
+    x = step.inputs[0]
+    assert x is not None
+    bias = _wrap(_bias(step, channels) - x.zero * (w.astype(np.int64) - zero).sum(0))
+    # Element 16 L + 4 r + i of a block is lane 4 L + i of register r.
+    order = _spread(channels, 64).reshape(-1, 4, 4, 4).transpose(0, 2, 1, 3).reshape(-1, 64)
+    taps = np.zeros((-(-len(w) // 4) * 4, channels), np.int8)
+    taps[: len(w)] = w
+    blob = taps.reshape(-1, 4, channels)[:, :, order].transpose(2, 0, 3, 1)
+    requant = _requant(step, lambda v: v[order].reshape(-1))
+    weights = _constant("weights", np.ascontiguousarray(blob), zero)
+    step.inputs = [x, weights, _constant("bias", bias[order].reshape(-1)), *requant]
+    step.layout = "VNNI_DW_Q8"
+    return True
+
+
+def _gemm_f32(layout: str, nr: int) -> Packer:
+    def packer(step: Step, rounding: str) -> bool:
+        if not _packable(step, "float32", _GEMM_OPS):
+            return False
+        groups = step.values["groups"]
+        w = _data(step.inputs[1]).reshape(step.outputs[0].shape[-1], -1)
+        bias = _columns(_bias(step, len(w), np.float32), groups, nr)
+        blob = _constant("weights", _panels(w, groups, nr, 1), 0)
+        step.inputs = [step.inputs[0], blob, _constant("bias", bias)]
+        step.layout = layout
+        return True
+
+    return packer
+
+
+def _dw_f32(layout: str, lanes: int) -> Packer:
+    def packer(step: Step, rounding: str) -> bool:
+        if not (_packable(step, "float32", ("DEPTHWISE_CONV_2D",)) and _depthwise_fits(step)):
+            return False
+        w = _data(step.inputs[1])
+        w = w.reshape(-1, w.shape[-1])
+        order = _spread(w.shape[1], lanes)
+        blob = np.ascontiguousarray(w[:, order].transpose(1, 0, 2))
+        bias = _bias(step, w.shape[1], np.float32)[order].reshape(-1)
+        step.inputs = [step.inputs[0], _constant("weights", blob, 0), _constant("bias", bias)]
+        step.layout = layout
+        return True
+
+    return packer
+
+
+#: ISA -> packers to try, best first.
+PACKERS: dict[str, tuple[Packer, ...]] = {
+    "avx512vnni": (
+        _vnni_gemm_q8,
+        _vnni_dw_q8,
+        _gemm_f32("AVX512_GEMM_F32", 32),
+        _dw_f32("AVX512_DW_F32", 16),
+    ),
+}

@@ -1,0 +1,72 @@
+#include "conv.h"
+
+static bool positive(const ei_tensor *t) {
+    for (int i = 0; i < t->rank; i++)
+        if (t->dims[i] <= 0) return false;
+    return true;
+}
+
+/* Positions a window of `k` taps takes along `size` padded elements. */
+static bool window(int32_t size, int32_t before, int32_t after, int32_t k, int32_t stride,
+                   int32_t dilation, int32_t out) {
+    if (before < 0 || after < 0 || k <= 0 || stride <= 0 || dilation <= 0 || out <= 0) return false;
+    int64_t span = ((int64_t)k - 1) * dilation + 1;
+    /* The last window may reach beyond `after` by less than the padding says is there, never
+     * beyond it. */
+    return ((int64_t)out - 1) * stride + span <= (int64_t)size + before + after;
+}
+
+static bool params(const ei_node *node, ei_conv *g) {
+    if (node->n_in < 3 || node->n_out != 1 || !node->in[0] || !node->in[1] ||
+        node->params_bytes != sizeof(ei_conv_params))
+        return false;
+    g->p = node->params;
+    return positive(node->in[0]) && positive(node->out[0]) &&
+           node->in[0]->dtype == node->out[0]->dtype;
+}
+
+static bool spatial(const ei_node *node, ei_conv *g) {
+    const ei_tensor *x = node->in[0], *out = node->out[0];
+    const ei_conv_params *p = g->p;
+    if (x->rank != 4 || out->rank != 4 || x->dims[0] != out->dims[0]) return false;
+    g->batch = x->dims[0], g->h = x->dims[1], g->w = x->dims[2], g->c = x->dims[3];
+    g->oh = out->dims[1], g->ow = out->dims[2], g->oc = out->dims[3];
+    return window(g->h, p->pad_top, p->pad_bottom, p->kernel_h, p->stride_h, p->dilation_h,
+                  g->oh) &&
+           window(g->w, p->pad_left, p->pad_right, p->kernel_w, p->stride_w, p->dilation_w, g->ow);
+}
+
+bool ei_conv_geometry(const ei_node *node, ei_conv *g) {
+    if (!params(node, g)) return false;
+    const ei_tensor *x = node->in[0], *out = node->out[0];
+    if (node->op == EI_OP_FULLY_CONNECTED) {
+        if (x->rank < 1 || out->rank < 1) return false;
+        int64_t n = out->dims[out->rank - 1], rows = ei_count(out) / n;
+        if (rows > INT32_MAX || ei_count(x) % rows || ei_count(x) / rows > INT32_MAX) return false;
+        g->batch = g->h = g->oh = 1;
+        g->w = g->ow = (int32_t)rows;
+        g->c = (int32_t)(ei_count(x) / rows);
+        g->oc = (int32_t)n;
+    } else if (!spatial(node, g)) {
+        return false;
+    }
+    const ei_conv_params *p = g->p;
+    if (p->groups <= 0 || g->c % p->groups || g->oc % p->groups) return false;
+    g->group_c = g->c / p->groups;
+    g->group_oc = g->oc / p->groups;
+    g->rows = (int64_t)g->batch * g->oh * g->ow;
+    g->depth = (int64_t)p->kernel_h * p->kernel_w * g->group_c;
+    g->direct = p->kernel_h == 1 && p->kernel_w == 1 && p->stride_h == 1 && p->stride_w == 1 &&
+                g->oh == g->h && g->ow == g->w && !p->pad_top && !p->pad_left;
+    return g->depth <= INT32_MAX / 4;
+}
+
+bool ei_depthwise_geometry(const ei_node *node, ei_conv *g) {
+    if (!params(node, g) || !spatial(node, g)) return false;
+    if (g->p->multiplier != 1 || g->oc != g->c || g->p->groups != g->c) return false;
+    g->group_c = g->group_oc = 1;
+    g->rows = (int64_t)g->batch * g->oh * g->ow;
+    g->depth = (int64_t)g->p->kernel_h * g->p->kernel_w;
+    g->direct = false;
+    return g->depth <= 1 << 16;
+}
