@@ -1,0 +1,199 @@
+"""Tables of 256 bytes: every function of one 8-bit tensor, computed at plan time.
+
+`Table[i]` is the output byte for the input byte `i` (bit patterns). Two forms of float tables are
+LiteRT's own: XNNPACK's (`xnnpack_table`: rounded to nearest even) and that of the TFLite kernels
+(`tflite_table`: rounded half away from zero). Both in float32, as there; the function itself is
+evaluated in float64 and rounded once, where LiteRT calls the float32 one of its C library, which can
+differ in the last place and so, at an exact tie, in one entry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..tensor import Tensor
+
+Function = Callable[[float], float]
+_F = np.float32
+
+
+def quantize_multiplier(real: float) -> tuple[int, int]:
+    """(multiplier, shift): real = multiplier * 2^(shift - 31), 2^30 <= multiplier < 2^31."""
+    if real == 0:
+        return 0, 0
+    fraction, shift = math.frexp(real)
+    fixed = math.floor(abs(fraction) * 2**31 + 0.5) * (1 if fraction > 0 else -1)
+    if abs(fixed) == 2**31:
+        fixed //= 2
+        shift += 1
+    return (0, 0) if shift < -31 else (fixed, shift)
+
+
+def multiply(x: int, multiplier: int, shift: int) -> int:
+    """TFLite's MultiplyByQuantizedMultiplier with double rounding, of one int32."""
+    product = _wrap(x << max(shift, 0)) * multiplier
+    high = product + (1 << 30 if product >= 0 else 1 - (1 << 30))
+    high = abs(high) >> 31 if high >= 0 else -(abs(high) >> 31)
+    return rounding_shift(high, max(-shift, 0))
+
+
+def rounding_shift(x: int, bits: int) -> int:
+    """x / 2^bits, rounded to nearest, ties away from zero."""
+    mask = (1 << bits) - 1
+    return (x >> bits) + ((x & mask) > (mask >> 1) + (x < 0))
+
+
+def _wrap(x: int) -> int:
+    return (x + 2**31) % 2**32 - 2**31
+
+
+def domain(tensor: Tensor) -> np.ndarray:
+    """The 256 values of an int8 or uint8 tensor, in the order of their bit patterns (int64)."""
+    return np.arange(256, dtype=np.uint8).view(tensor.dtype).astype(np.int64)
+
+
+def pack(values: np.ndarray | list[int], tensor: Tensor) -> np.ndarray:
+    """Integers in the order of `domain`, clamped to the output's type: the table, uint8 [256]."""
+    info = np.iinfo(tensor.dtype)
+    return np.clip(values, info.min, info.max).astype(tensor.dtype).view(np.uint8)
+
+
+def evaluate(function: Function, values: np.ndarray) -> np.ndarray:
+    """function of float32 values, rounded to float32."""
+    with np.errstate(over="ignore"):
+        return np.array([function(float(v)) for v in values]).astype(_F)
+
+
+def xnnpack_table(function: Function, x: Tensor, y: Tensor) -> np.ndarray:
+    """XNNPACK's reference: dequantise, function, times 1 / scale plus zero, nearest even."""
+    real = (domain(x).astype(_F) - _F(x.zero)) * _F(x.scale)
+    scaled = evaluate(function, real) * (_F(1) / _F(y.scale)) + _F(y.zero)
+    info = np.iinfo(y.dtype)
+    return pack(np.rint(np.clip(scaled, info.min, info.max)).astype(np.int64), y)
+
+
+def tflite_table(function: Function, x: Tensor, y: Tensor) -> np.ndarray:
+    """TFLite's LUTPopulate: the rounding before the zero point, half away from zero."""
+    real = _F(x.scale) * (domain(x) - x.zero).astype(_F)
+    scaled = round_away(evaluate(function, real) * (_F(1) / _F(y.scale)))
+    total = scaled + _F(y.zero)
+    return pack(np.clip(total, -1e9, 1e9).astype(np.int64), y)
+
+
+def round_away(values: np.ndarray) -> np.ndarray:
+    """C's roundf: to nearest, halves away from zero."""
+    wide = np.asarray(values, np.float64)
+    return (np.sign(wide) * np.floor(np.abs(wide) + 0.5)).astype(_F)
+
+
+def fixed_point_table(real: float, x: Tensor, y: Tensor) -> np.ndarray:
+    """Requantisation by `real` in TFLite's fixed point."""
+    multiplier, shift = quantize_multiplier(real)
+    return pack([multiply(int(q) - x.zero, multiplier, shift) + y.zero for q in domain(x)], y)
+
+
+def xnnpack_requantise_table(x: Tensor, y: Tensor) -> np.ndarray:
+    """XNNPACK's conversion: a multiplier with 8 fraction bits, rounded half up."""
+    multiplier = int(np.rint(_F(256) * (_F(x.scale) / _F(y.scale))))
+    return pack(((domain(x) - x.zero) * multiplier + (y.zero << 8) + 128) >> 8, y)
+
+
+def requantise_table(x: Tensor, y: Tensor, rounding: str) -> np.ndarray:
+    """What QUANTIZE between 8-bit tensors does in LiteRT: XNNPACK takes equal types and ratios of
+    the scales in 1/256..128, the TFLite kernel the rest."""
+    ratio = float(_F(x.scale) / _F(y.scale))
+    if rounding == "xnnpack" and x.dtype == y.dtype and 1 / 256 <= ratio <= 128:
+        return xnnpack_requantise_table(x, y)
+    return fixed_point_table(float(_F(x.scale)) / float(_F(y.scale)), x, y)
+
+
+def concatenation_table(x: Tensor, y: Tensor) -> np.ndarray:
+    """How the TFLite kernel of CONCATENATION requantises a uint8 input: in float32."""
+    scale = _F(x.scale) * (_F(1) / _F(y.scale))
+    bias = _F(-x.zero) * scale
+    return pack(round_away(domain(x).astype(_F) * scale + bias).astype(np.int64) + y.zero, y)
+
+
+def leaky_relu_table(x: Tensor, y: Tensor, alpha: float, rounding: str) -> np.ndarray:
+    """LEAKY_RELU: XNNPACK's 8-bit multipliers where it takes the scales, else TFLite's."""
+    ratio, slope = _F(x.scale) / _F(y.scale), _F(alpha)
+    negative = ratio * slope
+    taken = 1 / 256 <= ratio <= 128 and -127.99609375 <= negative <= 128
+    if rounding == "xnnpack" and taken and abs(negative) >= 1 / 256:
+        up, down = int(np.rint(_F(256) * ratio)), int(np.rint(_F(256) * negative))
+        d = domain(x) - x.zero
+        return pack((d * np.where(d >= 0, up, down) + (y.zero << 8) + 128) >> 8, y)
+    identity = quantize_multiplier(float(ratio))
+    multiplier, shift = quantize_multiplier(float(_F(x.scale) * slope / _F(y.scale)))
+    values = []
+    for q in domain(x):
+        d = int(q) - x.zero
+        scaled = multiply(d, abs(multiplier), shift)
+        v = multiply(d, *identity) if d >= 0 else scaled if multiplier >= 0 else -scaled
+        values.append(v + y.zero)
+    return pack(values, y)
+
+
+def relu_table(x: Tensor, y: Tensor, low: float, high: float) -> np.ndarray:
+    """RELU, RELU6, ...: requantised in fixed point, then clamped to the quantised limits."""
+    table = fixed_point_table(float(_F(x.scale) / _F(y.scale)), x, y).view(y.dtype).astype(np.int64)
+    floor = y.zero + int(round_away(_F(low) / _F(y.scale)))
+    ceil = 2**31 if math.isinf(high) else y.zero + int(round_away(_F(high) / _F(y.scale)))
+    return pack(np.minimum(np.maximum(table, floor), ceil), y)
+
+
+def abs_table(x: Tensor, y: Tensor) -> np.ndarray:
+    """ABS on int8: the magnitude, requantised in fixed point where the scales differ."""
+    distance = [abs(int(q) - x.zero) for q in domain(x)]
+    if x.scale == y.scale:
+        return pack([d + y.zero for d in distance], y)
+    multiplier, shift = quantize_multiplier(float(_F(x.scale) / _F(y.scale)))
+    return pack([multiply(d, multiplier, shift) + y.zero for d in distance], y)
+
+
+def hard_swish_table(x: Tensor, y: Tensor) -> np.ndarray:
+    """HARD_SWISH: the 16-bit fixed-point kernel of TFLite, which the default interpreter runs too."""
+    hires = _F(1 / 128) * _F(x.scale)
+    out_multiplier, out_shift = quantize_multiplier(float(hires / _F(y.scale)))
+    gate_multiplier, gate_shift = quantize_multiplier(float(hires / _F(3 / 32768)))
+    out16, gate16 = _to_16(out_multiplier), _to_16(gate_multiplier)
+    values = []
+    for q in domain(x):
+        wide = (int(q) - x.zero) * 128
+        gate = _gate(wide, gate16, gate_shift)
+        product = _sat16(_truncate(gate * _high_mul_16(wide, out16), 15))
+        values.append(rounding_shift(product, -out_shift) + y.zero)
+    return pack(values, y)
+
+
+def _gate(wide: int, multiplier: int, shift: int) -> int:
+    """relu6(x + 3) / 6 in Q0.15."""
+    v = wide
+    if shift > 0:
+        v = _sat16(v << (shift - 1))
+    v = _high_mul_16(v, multiplier)
+    if shift > 0:
+        v = _sat16(v << 1)
+    if shift < 0:
+        v = rounding_shift(v, -shift)
+    return (v + 32768) >> 1
+
+
+def _sat16(v: int) -> int:
+    return max(-32768, min(32767, v))
+
+
+def _truncate(v: int, bits: int) -> int:
+    return v >> bits if v >= 0 else -(-v >> bits)
+
+
+def _high_mul_16(a: int, b: int) -> int:
+    product = a * b
+    return _sat16(_truncate(product + (1 << 14 if product >= 0 else 1 - (1 << 14)), 15))
+
+
+def _to_16(multiplier: int) -> int:
+    return 0x7FFF if multiplier >= 0x7FFF0000 else (multiplier + 0x8000) >> 16
