@@ -219,3 +219,17 @@ def fields(union: int) -> tuple[Field, ...]:
 def union_of(op: str) -> int:
     """Number of the options table that belongs to an operator; 0 where it has none."""
     return _UNION.get(op, 0)
+
+
+#: Custom operators that a vendor's compiler made: (hardware, what runs them).
+HARDWARE = {
+    "edgetpu-custom-op": ("Google Coral Edge TPU", "libedgetpu.so.1 and the device"),
+    "ethos-u": ("Arm Ethos-U NPU", "the Ethos-U driver of the microcontroller it was compiled for"),
+    "DISPATCH_OP": ("a vendor's NPU (LiteRT ahead-of-time compilation)", "its dispatch library"),
+    "qnn-custom-op": ("Qualcomm Hexagon NPU", "libQnnTFLiteDelegate.so"),
+}
+
+
+def hardware_of(op: str) -> tuple[str, str] | None:
+    """(hardware, what is missing here) of an operator compiled for an NPU, else None."""
+    return HARDWARE.get(op)

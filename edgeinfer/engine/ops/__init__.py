@@ -15,6 +15,7 @@ from typing import Any
 from ...errors import UnsupportedError
 from ..graph import Node
 from ..tensor import Tensor
+from ..tflite_schema import hardware_of
 
 FAMILIES = ("conv", "math", "activation", "shape", "resize", "recurrent", "detection", "convert")
 
@@ -78,6 +79,12 @@ def lower(node: Node, ctx: Context) -> Step:
     """The step that runs `node`; UnsupportedError says which node, op, type and why not."""
     found = _load().get(node.op)
     if found is None:
+        hardware = hardware_of(node.op)
+        if hardware is not None:
+            raise UnsupportedError(
+                f"{node.op} (node {node.name!r}): this model was compiled for {hardware[0]}; "
+                f"it needs {hardware[1]}, or load the uncompiled model"
+            )
         types = ", ".join(t.dtype for t in node.inputs if t is not None)
         raise UnsupportedError(
             f"{node.op} (node {node.name!r}, inputs {types or 'none'}): no kernel of ours; "

@@ -1,0 +1,98 @@
+"""Model: a file opened and checked, with its signature, labels and hash."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import mmap
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError, UnsupportedError
+from .graph import Graph
+from .plan import Plan
+from .tensor import Tensor
+from .tflite import read_tflite
+
+
+@dataclass(eq=False)
+class Model:
+    """A model file.
+
+    `inputs` and `outputs` map names (of the file's signature, else of its tensors) to Tensor;
+    `labels` are the class names the file carries (empty where none); `hash` is the SHA-256 of the
+    file, hexadecimal.
+    """
+
+    graph: Graph
+    path: str
+    hash: str
+    format: str
+    description: str = ""
+    signature: str = ""
+    labels: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """Input tensors by name."""
+        return self.graph.inputs
+
+    @property
+    def outputs(self) -> dict[str, Tensor]:
+        """Output tensors by name."""
+        return self.graph.outputs
+
+
+def load(path: str | Path) -> Model | Plan:
+    """Open a model (.tflite) or a saved plan, recognised by content.
+
+    Raises ModelError where the file is absent, damaged or of no known kind.
+    """
+    data = _map(path)
+    if data[:8] == b"EIPLAN\r\n":
+        return Plan.load(path)
+    if data[4:8] == b"TFL3":
+        return from_tflite(data, str(path))
+    if data[:1] == b"\x08" and str(path).endswith(".onnx"):
+        raise UnsupportedError(
+            f"{path}: ONNX models are not read yet; convert it to .tflite (onnx2tf) first"
+        )
+    raise ModelError(f"{path}: neither a .tflite model nor a saved plan ({len(data)} bytes)")
+
+
+def from_tflite(data: Any, path: str = "model") -> Model:
+    """A Model from the bytes of a .tflite file; `path` names it in errors."""
+    found = read_tflite(data, path)
+    digest = hashlib.sha256(data).hexdigest()
+    model = Model(found.graph, path, digest, "tflite", found.description, found.signature)
+    model.labels = _labels(data)
+    model.metadata = dict(found.metadata)
+    return model
+
+
+def _map(path: str | Path) -> Any:
+    try:
+        with open(path, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError as exc:
+        raise ModelError(f"{path}: the file is empty; get it again") from exc
+    except OSError as exc:
+        raise ModelError(f"{path}: cannot be read ({exc.strerror}); check the path") from exc
+
+
+def _labels(data: Any) -> list[str]:
+    """Label file that TFLite metadata appends to the model as a zip archive."""
+    if bytes(data[-22:])[:4] != b"PK\x05\x06":
+        return []
+    try:
+        with zipfile.ZipFile(io.BytesIO(bytes(data))) as archive:
+            names = [i for i in archive.infolist() if i.filename.endswith(".txt")]
+            if not names or names[0].file_size > 1 << 20:
+                return []
+            text = archive.read(names[0]).decode("utf-8", "replace")
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return []
+    return [line.strip() for line in text.splitlines()]
