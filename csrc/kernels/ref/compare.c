@@ -13,7 +13,7 @@ static int check(const ei_node *node) {
     bool good = a && b && y && a->dtype == b->dtype && a->dtype != EI_BLOB && a->dtype != EI_F16 &&
                 y->dtype == EI_BOOL && p->comparison >= EI_EQUAL &&
                 p->comparison <= EI_GREATER_EQUAL && (!p->requantise || ei_is_q8(a)) &&
-                p->shift1 >= -31 && p->shift1 <= 0 && p->shift2 >= -31 && p->shift2 <= 0 &&
+                p->shift1 >= -31 && p->shift1 <= 8 && p->shift2 >= -31 && p->shift2 <= 8 &&
                 ei_broadcast_strides(a, y, strides) && ei_broadcast_strides(b, y, strides);
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ... import _native
 from ..graph import Node
 from ..tensor import Tensor
 from . import Context, Step, rule, tables
@@ -202,9 +203,7 @@ def _unary_table(node: Node, kind: _Unary, approximate: bool, ctx: Context) -> n
 
 
 def _code(name: str) -> int:
-    from ..._native import lib
-
-    return int(getattr(lib, name))
+    return int(getattr(_native.lib, name))
 
 
 @rule("SOFTMAX", "LOG_SOFTMAX")
