@@ -3,8 +3,8 @@
 `Table[i]` is the output byte for the input byte `i` (bit patterns). Two forms of float tables are
 LiteRT's own: XNNPACK's (`xnnpack_table`: rounded to nearest even) and that of the TFLite kernels
 (`tflite_table`: rounded half away from zero). Both in float32, as there; the function itself is
-evaluated in float64 and rounded once, where LiteRT calls the float32 one of its C library, which can
-differ in the last place and so, at an exact tie, in one entry.
+evaluated in float64 and rounded once, where LiteRT calls the float32 one of its C library, which
+can differ in the last place and so, at an exact tie, in one entry.
 """
 
 from __future__ import annotations
@@ -122,17 +122,17 @@ def leaky_relu_table(x: Tensor, y: Tensor, alpha: float, rounding: str) -> np.nd
     ratio, slope = _F(x.scale) / _F(y.scale), _F(alpha)
     negative = ratio * slope
     taken = 1 / 256 <= ratio <= 128 and -127.99609375 <= negative <= 128
+    distance = domain(x) - x.zero
     if rounding == "xnnpack" and taken and abs(negative) >= 1 / 256:
         up, down = int(np.rint(_F(256) * ratio)), int(np.rint(_F(256) * negative))
-        d = domain(x) - x.zero
-        return pack((d * np.where(d >= 0, up, down) + (y.zero << 8) + 128) >> 8, y)
+        scaled = distance * np.where(distance >= 0, up, down)
+        return pack((scaled + (y.zero << 8) + 128) >> 8, y)
     identity = quantize_multiplier(float(ratio))
     multiplier, shift = quantize_multiplier(float(_F(x.scale) * slope / _F(y.scale)))
     values = []
-    for q in domain(x):
-        d = int(q) - x.zero
-        scaled = multiply(d, abs(multiplier), shift)
-        v = multiply(d, *identity) if d >= 0 else scaled if multiplier >= 0 else -scaled
+    for step in distance.tolist():
+        below = multiply(step, abs(multiplier), shift) * (1 if multiplier >= 0 else -1)
+        v = multiply(step, *identity) if step >= 0 else below
         values.append(v + y.zero)
     return pack(values, y)
 
@@ -155,7 +155,7 @@ def abs_table(x: Tensor, y: Tensor) -> np.ndarray:
 
 
 def hard_swish_table(x: Tensor, y: Tensor) -> np.ndarray:
-    """HARD_SWISH: the 16-bit fixed-point kernel of TFLite, which the default interpreter runs too."""
+    """HARD_SWISH: TFLite's 16-bit fixed-point kernel, which the default interpreter runs too."""
     hires = _F(1 / 128) * _F(x.scale)
     out_multiplier, out_shift = quantize_multiplier(float(hires / _F(y.scale)))
     gate_multiplier, gate_shift = quantize_multiplier(float(hires / _F(3 / 32768)))
