@@ -1,0 +1,186 @@
+"""CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV: shapes, padding, requantisation.
+
+A quantised step gets five inputs: x, weights, bias (int32 or absent), then for rounding "xnnpack"
+the float32 scale of every output channel and nothing, for "tflite" its int32 multiplier and shift.
+Float steps get three. The layouts (engine/layouts.py) start from these.
+
+Requantisation scale, "xnnpack": input_scale * weight_scale / output_scale in float32, in that order
+(XNNPACK, operators/convolution-nhwc.c). "tflite": the same in float64, split into a 31-bit
+multiplier and a shift (TFLite, kernels/internal/quantization_util.cc: QuantizeMultiplier).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import Node
+from ..tensor import Tensor
+from . import Context, Step, rule
+from .checks import EIGHT_BIT, expect_rank, expect_shape, expect_types, made, refuse
+from .tables import quantize_multiplier
+
+_F = np.float32
+_FLOAT_LIMITS = {
+    "NONE": (-np.inf, np.inf),
+    "RELU": (0.0, np.inf),
+    "RELU6": (0.0, 6.0),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+}
+
+
+def activation_limits(node: Node, out: Tensor, rounding: str) -> dict[str, Any]:
+    """act_min, act_max, act_fmin, act_fmax of the node's fused activation."""
+    name = node.attrs.get("fused_activation_function", "NONE")
+    if name not in _FLOAT_LIMITS:
+        raise refuse(node, f"fused activation {name}; ours are {', '.join(_FLOAT_LIMITS)}")
+    lo, hi = _FLOAT_LIMITS[name]
+    limits: dict[str, Any] = {"act_fmin": lo, "act_fmax": hi, "act_min": 0, "act_max": 0}
+    if out.dtype in EIGHT_BIT:
+        info = np.iinfo(out.dtype)
+        limits["act_min"] = _quantised_limit(lo, out, info.min, info, rounding)
+        limits["act_max"] = _quantised_limit(hi, out, info.max, info, rounding)
+    return limits
+
+
+def _quantised_limit(value: float, out: Tensor, open_end: int, info: Any, rounding: str) -> int:
+    if not np.isfinite(value):
+        return int(open_end)
+    steps = float(_F(value) / _F(out.scale))
+    # XNNPACK rounds ties to even, TFLite away from zero.
+    rounded = round(steps) if rounding == "xnnpack" else int(np.trunc(steps + np.copysign(0.5, steps)))
+    return int(np.clip(rounded + out.zero, info.min, info.max))
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int, int]:
+    """(output size, padding before, padding after) of TFLite's SAME padding."""
+    out = -(-size // stride)
+    total = max((out - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return out, total // 2, total - total // 2
+
+
+def _windows(node: Node, size: int, kernel: int, stride: int, dilation: int, extra: tuple[int, int]) -> tuple[int, int, int]:
+    """(output size, padding before, after) along one dimension."""
+    if stride < 1 or dilation < 1:
+        raise refuse(node, f"stride {stride}, dilation {dilation}; both must be at least 1")
+    if node.attrs["padding"] == "SAME":
+        return same_padding(size, kernel, stride, dilation)
+    span = (kernel - 1) * dilation + 1
+    return (size + sum(extra) - span) // stride + 1, *extra
+
+
+def _spatial(node: Node, x: Tensor, kernel: tuple[int, int]) -> tuple[dict[str, Any], tuple[int, int]]:
+    """Padding, stride and dilation fields of the params, and the output's height and width."""
+    a = node.attrs
+    top, bottom, left, right = a.get("explicit_padding", (0, 0, 0, 0))
+    dil = a.get("dilation_h_factor", 1), a.get("dilation_w_factor", 1)
+    oh, pt, pb = _windows(node, x.shape[1], kernel[0], a["stride_h"], dil[0], (top, bottom))
+    ow, pl, pr = _windows(node, x.shape[2], kernel[1], a["stride_w"], dil[1], (left, right))
+    values = {
+        "kernel_h": kernel[0], "kernel_w": kernel[1],
+        "stride_h": a["stride_h"], "stride_w": a["stride_w"],
+        "dilation_h": dil[0], "dilation_w": dil[1],
+        "pad_top": pt, "pad_left": pl, "pad_bottom": pb, "pad_right": pr,
+        "groups": 1, "multiplier": 1,
+    }  # fmt: skip
+    return values, (oh, ow)
+
+
+def requantisation(
+    node: Node, x: Tensor, w: Tensor, out: Tensor, channels: int, rounding: str
+) -> list[Tensor | None]:
+    """Inputs 3 and 4 of a quantised step: [scale, None] or [multiplier, shift], [channels]."""
+    for tensor in (x, w, out):
+        if tensor.quant is None or not np.all(tensor.quant.scale > 0):
+            raise refuse(node, f"{tensor} has no quantisation with a positive scale")
+    assert w.quant is not None
+    if rounding == "xnnpack":
+        scale = _F(x.scale) * w.quant.scale.astype(_F) / _F(out.scale)
+        return [made("scale", np.broadcast_to(scale, (channels,)).astype(_F)), None]
+    real = np.float64(_F(x.scale)) * w.quant.scale.astype(np.float64) / np.float64(_F(out.scale))
+    pairs = [quantize_multiplier(float(r)) for r in np.broadcast_to(real, (channels,))]
+    multiplier, shift = np.array(pairs, np.int32).T
+    return [made("multiplier", multiplier), made("shift", shift)]
+
+
+def _types(node: Node, x: Tensor, w: Tensor, out: Tensor) -> bool:
+    """Whether the node is quantised; refuses mixed or unknown types."""
+    expect_types(node, x, ("float32", *EIGHT_BIT))
+    if out.dtype != x.dtype:
+        raise refuse(node, f"{x} and {out} differ in type")
+    quantised = x.dtype in EIGHT_BIT
+    expect_types(node, w, EIGHT_BIT if quantised else ("float32",))
+    if quantised and x.dtype == "uint8" and w.dtype == "int8" and w.zero:
+        raise refuse(node, f"{w}: signed weights must have zero point 0")
+    return quantised
+
+
+def _bias(node: Node, quantised: bool, channels: int) -> Tensor | None:
+    bias = node.optional(2)
+    if bias is not None:
+        expect_types(node, bias, ("int32",) if quantised else ("float32",))
+        expect_shape(node, bias, (channels,))
+    return bias
+
+
+def _finish(
+    node: Node, ctx: Context, op: str, inputs: list[Tensor], values: dict[str, Any], macs: int
+) -> Step:
+    x, w = inputs
+    out = node.outputs[0]
+    quantised = _types(node, x, w, out)
+    channels = out.shape[-1]
+    step_inputs: list[Tensor | None] = [x, w, _bias(node, quantised, channels)]
+    if quantised:
+        step_inputs += requantisation(node, x, w, out, channels, ctx.rounding)
+    values = {**values, **activation_limits(node, out, ctx.rounding)}
+    return Step(op, step_inputs, [out], "conv", values, macs=macs)
+
+
+@rule("CONV_2D")
+def conv_2d(node: Node, ctx: Context) -> Step:
+    """x [N,H,W,C], w [OC,KH,KW,C/groups], bias [OC] -> [N,OH,OW,OC]."""
+    x, w, out = node.input(0), node.input(1), node.outputs[0]
+    for tensor in (x, w, out):
+        expect_rank(node, tensor, (4,))
+    channels, kernel = x.shape[3], (w.shape[1], w.shape[2])
+    if not w.shape[3] or channels % w.shape[3] or w.shape[0] % (channels // w.shape[3]):
+        raise refuse(node, f"{w} does not divide the {channels} channels of {x} into groups")
+    values, (oh, ow) = _spatial(node, x, kernel)
+    values["groups"] = channels // w.shape[3]
+    expect_shape(node, out, (x.shape[0], oh, ow, w.shape[0]))
+    return _finish(node, ctx, "CONV_2D", [x, w], values, out.count * w.count // w.shape[0])
+
+
+@rule("DEPTHWISE_CONV_2D")
+def depthwise_conv_2d(node: Node, ctx: Context) -> Step:
+    """x [N,H,W,C], w [1,KH,KW,C*multiplier], bias [C*multiplier] -> [N,OH,OW,C*multiplier]."""
+    x, w, out = node.input(0), node.input(1), node.outputs[0]
+    for tensor in (x, w, out):
+        expect_rank(node, tensor, (4,))
+    channels = x.shape[3]
+    if w.shape[0] != 1 or not channels or w.shape[3] % channels:
+        raise refuse(node, f"{w} is not [1, height, width, a multiple of {channels} channels]")
+    values, (oh, ow) = _spatial(node, x, (w.shape[1], w.shape[2]))
+    values.update(groups=channels, multiplier=w.shape[3] // channels)
+    expect_shape(node, out, (x.shape[0], oh, ow, w.shape[3]))
+    macs = out.count * w.shape[1] * w.shape[2]
+    return _finish(node, ctx, "DEPTHWISE_CONV_2D", [x, w], values, macs)
+
+
+@rule("FULLY_CONNECTED")
+def fully_connected(node: Node, ctx: Context) -> Step:
+    """x [..., depth] (flattened to rows of depth), w [out, depth], bias [out] -> [..., out]."""
+    x, w, out = node.input(0), node.input(1), node.outputs[0]
+    expect_rank(node, w, (2,))
+    if node.attrs.get("weights_format", "DEFAULT") != "DEFAULT":
+        raise refuse(node, f"weights_format {node.attrs['weights_format']}; ours is DEFAULT")
+    if not w.shape[1] or x.count % w.shape[1]:
+        raise refuse(node, f"{x} cannot be cut into rows of the {w.shape[1]} of {w}")
+    rows = x.count // w.shape[1]
+    if out.shape[-1:] != w.shape[:1] or out.count != rows * w.shape[0]:
+        expect_shape(node, out, (rows, w.shape[0]))
+    values = dict.fromkeys(("kernel_h", "kernel_w", "stride_h", "stride_w"), 1)
+    values |= dict.fromkeys(("dilation_h", "dilation_w", "groups", "multiplier"), 1)
+    return _finish(node, ctx, "FULLY_CONNECTED", [x, w], values, rows * w.count)
