@@ -21,10 +21,15 @@ def fold_constants(graph: Graph, evaluate: Evaluate) -> None:
         if not ready:
             return
         outputs = [t for n in ready for t in n.outputs]
-        for tensor, value in zip(outputs, evaluate(ready, outputs), strict=True):
-            tensor.data = value
+        values = evaluate(ready, outputs)
+        # New tensors: those of the model itself stay as they are, for it may be planned again.
+        folded = {
+            id(t): Tensor(t.name, t.shape, t.dtype, t.quant, value)
+            for t, value in zip(outputs, values, strict=True)
+        }
         gone = {id(n) for n in ready}
         graph.nodes[:] = [n for n in graph.nodes if id(n) not in gone]
+        _replace(graph, folded)
 
 
 def _foldable(node: Node) -> bool:
@@ -36,3 +41,10 @@ def _foldable(node: Node) -> bool:
     except UnsupportedError:
         return False
     return True
+
+
+def _replace(graph: Graph, folded: dict[int, Tensor]) -> None:
+    for node in graph.nodes:
+        node.inputs[:] = [folded.get(id(t), t) if t is not None else None for t in node.inputs]
+    for name, tensor in graph.outputs.items():
+        graph.outputs[name] = folded.get(id(tensor), tensor)

@@ -1,0 +1,98 @@
+"""The `tflite` delegate: a part of the graph on ai-edge-litert, or tflite-runtime where that is
+what is installed. For what our kernels do not cover, when the user names it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine import tflite_schema
+from ..engine.graph import Graph, Node
+from ..engine.tflite_writer import write_tflite
+from ..errors import DelegateError
+from .base import Delegate, Executable, Refusal
+
+_MISSING = "neither ai-edge-litert nor tflite-runtime is installed: pip install ai-edge-litert"
+
+
+def interpreter_class() -> Any:
+    """The Interpreter class of the runtime that is installed; DelegateError where none is."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter  # type: ignore[no-redef]
+        except ImportError as exc:
+            raise DelegateError(_MISSING) from exc
+    return Interpreter
+
+
+class _Bound:
+    """An interpreter whose tensors are copied from and to the plan's arena."""
+
+    def __init__(
+        self,
+        interpreter: Any,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray],
+    ) -> None:
+        self.interpreter = interpreter
+        indices = [d["index"] for d in interpreter.get_input_details()]
+        self.inputs = list(zip(indices, inputs, strict=True))
+        indices = [d["index"] for d in interpreter.get_output_details()]
+        self.outputs = list(zip(indices, outputs, strict=True))
+
+    def run(self) -> None:
+        for index, view in self.inputs:
+            self.interpreter.set_tensor(index, view)
+        self.interpreter.invoke()
+        for index, view in self.outputs:
+            view[...] = self.interpreter.get_tensor(index)
+
+
+class TfliteDelegate(Delegate):
+    """Takes every built-in operator of the schema; the runtime itself has the last word."""
+
+    name = "tflite"
+    tolerance = 1.0
+
+    def available(self) -> str | None:
+        try:
+            interpreter_class()
+        except DelegateError as exc:
+            return str(exc)
+        return None
+
+    def supports(self, node: Node) -> Refusal | None:
+        if node.op in tflite_schema.OPERATORS:
+            return None
+        return Refusal("built-in operators only", node.op, "the public TFLite schema")
+
+    def compile(self, part: Graph) -> bytes:
+        data = write_tflite(part)
+        self._open(data, 1)  # a part the runtime refuses must fail now, not on the road
+        return data
+
+    def _open(self, data: bytes, threads: int) -> Any:
+        try:
+            interpreter = interpreter_class()(model_content=data, num_threads=threads)
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as exc:
+            raise DelegateError(f"tflite refuses this part of the graph: {exc}") from exc
+        return interpreter
+
+    def bind(
+        self,
+        compiled: bytes,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray],
+        threads: int = 1,
+    ) -> Executable:
+        return _Bound(self._open(compiled, threads), inputs, outputs)
+
+
+def create() -> Delegate:
+    """The delegate, for the registry."""
+    return TfliteDelegate()
