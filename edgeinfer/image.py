@@ -42,7 +42,9 @@ def _colour(colour: str) -> tuple[int, int, list[int], bool]:
 
 
 def _spread(values: float | Sequence[float], n: int, what: str) -> list[float]:
-    found = np.broadcast_to(np.asarray(values, np.float32), (n,)) if np.ndim(values) == 0 else values
+    found = (
+        np.broadcast_to(np.asarray(values, np.float32), (n,)) if np.ndim(values) == 0 else values
+    )
     if len(found) != n:  # type: ignore[arg-type]
         raise ValueError(f"{what} has {len(found)} values for {n} channels")  # type: ignore[arg-type]
     return [float(v) for v in found]  # type: ignore[union-attr]
@@ -275,7 +277,9 @@ def decode_ssd(
 
     codes (n, 4), scores (n, classes or 1 + classes), anchors (n, 4): boxes y0 x0 y1 x1 in 0..1.
     """
-    b, s, a = (_floats(v, w) for v, w in ((codes, "codes"), (scores, "scores"), (anchors, "anchors")))
+    b, s, a = (
+        _floats(v, w) for v, w in ((codes, "codes"), (scores, "scores"), (anchors, "anchors"))
+    )
     n, columns = a.shape[0], s.shape[-1]
     if b.size != 4 * n or s.size != n * columns or a.size != 4 * n:
         raise ShapeError(f"codes {b.shape}, scores {s.shape}, anchors {a.shape} do not agree")
