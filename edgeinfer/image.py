@@ -195,7 +195,7 @@ def nms(
     score_threshold: float = 0.0,
     limit: int | None = None,
 ) -> Array:
-    """Indices (int32) kept by greedy suppression, best first, ties by index; per class where given."""
+    """Indices (int32) kept by greedy suppression, best first, ties by index; `classes` apart."""
     b, s = _floats(boxes, "boxes", 4).reshape(-1, 4), _floats(scores, "scores").ravel()
     c = None if classes is None else np.ascontiguousarray(classes, np.int32).ravel()
     if len(b) != len(s) or (c is not None and len(c) != len(s)):
@@ -221,7 +221,7 @@ def _collect(capacity: int, what: str, call: Any) -> Detections:
 
 
 def decode_yolo5(predictions: Array, score_threshold: float = 0.25) -> Detections:
-    """YOLOv5 output (..., 5 + classes), x y w h objectness classes: boxes x0 y0 x1 y1, before NMS."""
+    """YOLOv5 output (..., 5 + classes), x y w h objectness classes: x0 y0 x1 y1, before NMS."""
     p = _floats(predictions, "predictions")
     columns = p.shape[-1]
     n = p.size // max(columns, 1)

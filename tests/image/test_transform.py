@@ -5,6 +5,7 @@ import itertools
 import cv2
 import numpy as np
 import pytest
+
 from edgeinfer import _native
 from edgeinfer.errors import ShapeError
 from edgeinfer.image import ImageTransform
