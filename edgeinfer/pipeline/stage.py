@@ -1,0 +1,56 @@
+"""Stage: one step of the pipeline, with its rate and budget; no clock and no I/O inside."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .messages import Message
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a stage may take: rate (Hz), budget (ms) a run, maximum age of its inputs (ms)."""
+
+    rate_hz: float
+    budget_ms: float
+    max_age_ms: float
+
+    @property
+    def period_ns(self) -> int:
+        """Time between releases, nanoseconds."""
+        return round(1e9 / self.rate_hz)
+
+    @property
+    def budget_ns(self) -> int:
+        """Budget, nanoseconds."""
+        return round(self.budget_ms * 1e6)
+
+    @property
+    def max_age_ns(self) -> int:
+        """Maximum age of an input, nanoseconds."""
+        return round(self.max_age_ms * 1e6)
+
+
+class Stage(ABC):
+    """A named step that turns the newest messages of its inputs into one message.
+
+    `inputs` names the stages (or "source") it reads. `open()` runs once in the process that will
+    call `step`, and is the place to load a Session. `step` must depend on its arguments and the
+    stage's own state alone, so that a replay gives the same result.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    timing: Timing
+
+    def open(self) -> None:  # noqa: B027 - optional
+        """Load what `step` needs. Called once, before the first step."""
+
+    @abstractmethod
+    def step(self, inputs: Mapping[str, Message]) -> Message | None:
+        """The result for these inputs, or None where there is none to give."""
+
+    def close(self) -> None:  # noqa: B027 - optional
+        """Release what `open` took."""
