@@ -115,8 +115,7 @@ typedef struct ei_block_params {
     int32_t value;
 } ei_block_params;
 
-/* QUANTIZE. From f32: scale = 1 / output scale (EI_ROUND_XNNPACK, 8-bit outputs) or the output
- * scale itself. Between integers: the fixed-point ratio of the scales. */
+/* QUANTIZE. From f32: scale = 1 / output scale (EI_ROUND_XNNPACK) or the output scale itself. Between integers: the fixed-point ratio of the scales. */
 typedef struct ei_quantize_params {
     float scale;
     int32_t multiplier, shift;

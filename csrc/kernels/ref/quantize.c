@@ -43,7 +43,7 @@ static int run(const ei_node *node, const ei_work *work) {
         return EI_OK;
     }
     const float *v = x->data;
-    bool even = node->rounding == EI_ROUND_XNNPACK && ei_is_q8(y); /* XNNPACK has no int16 */
+    bool even = node->rounding == EI_ROUND_XNNPACK;
     for (int64_t i = begin; i < end; i++)
         ei_store_int(y, i,
                      from_float(even ? v[i] * p->scale : v[i] / p->scale, y->zero, lo, hi, even));

@@ -1,6 +1,9 @@
 """Conversions between types: QUANTIZE, DEQUANTIZE, CAST.
 
 Exceptions
+    QUANTIZE, "xnnpack", where LiteRT runs TFLite's vector kernel (float to int16; int8 to uint8 or
+        back with scales that differ; ratios of the scales below 1/256 or above 128): the last
+        count % 16 (int16: % 8) elements go through another loop there and may differ by 1.
     QUANTIZE from float, "tflite": values beyond 2^31 scales overflow in LiteRT's reference (they
         become the least value); ours saturate.
     CAST of floats out of the integer's range: undefined in LiteRT, saturated here.
@@ -41,7 +44,7 @@ def quantize(node: Node, ctx: Context) -> Step:
 
 def _from_float(y: Tensor, ctx: Context) -> dict[str, float]:
     scale = np.float32(y.scale)
-    if ctx.rounding == "xnnpack" and y.dtype in EIGHT_BIT:
+    if ctx.rounding == "xnnpack":
         scale = np.float32(1) / scale
     return {"scale": float(scale), "multiplier": 0, "shift": 0}
 

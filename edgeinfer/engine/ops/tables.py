@@ -40,6 +40,13 @@ def multiply(x: int, multiplier: int, shift: int) -> int:
     return rounding_shift(high, max(-shift, 0))
 
 
+def multiply_up(x: int, multiplier: int, shift: int) -> int:
+    """The same with both roundings' ties upward, as the vector instructions do it."""
+    high = (2 * _wrap(x << max(shift, 0)) * multiplier + (1 << 31)) >> 32
+    bits = max(-shift, 0)
+    return (high + (1 << bits >> 1)) >> bits
+
+
 def rounding_shift(x: int, bits: int) -> int:
     """x / 2^bits, rounded to nearest, ties away from zero."""
     mask = (1 << bits) - 1
@@ -78,7 +85,8 @@ def xnnpack_table(function: Function, x: Tensor, y: Tensor) -> np.ndarray:
 def tflite_table(function: Function, x: Tensor, y: Tensor) -> np.ndarray:
     """TFLite's LUTPopulate: the rounding before the zero point, half away from zero."""
     real = _F(x.scale) * (domain(x) - x.zero).astype(_F)
-    scaled = round_away(evaluate(function, real) * (_F(1) / _F(y.scale)))
+    with np.errstate(over="ignore"):
+        scaled = round_away(evaluate(function, real) * (_F(1) / _F(y.scale)))
     total = scaled + _F(y.zero)
     return pack(np.clip(total, -1e9, 1e9).astype(np.int64), y)
 
@@ -103,11 +111,14 @@ def xnnpack_requantise_table(x: Tensor, y: Tensor) -> np.ndarray:
 
 def requantise_table(x: Tensor, y: Tensor, rounding: str) -> np.ndarray:
     """What QUANTIZE between 8-bit tensors does in LiteRT: XNNPACK takes equal types and ratios of
-    the scales in 1/256..128, the TFLite kernel the rest."""
+    the scales in 1/256..128, the TFLite kernel (in its vector form) the rest."""
     ratio = float(_F(x.scale) / _F(y.scale))
     if rounding == "xnnpack" and x.dtype == y.dtype and 1 / 256 <= ratio <= 128:
         return xnnpack_requantise_table(x, y)
-    return fixed_point_table(float(_F(x.scale)) / float(_F(y.scale)), x, y)
+    multiplier, shift = quantize_multiplier(float(_F(x.scale)) / float(_F(y.scale)))
+    times = multiply_up if rounding == "xnnpack" else multiply
+    steps = (domain(x) - x.zero).tolist()
+    return pack([times(step, multiplier, shift) + y.zero for step in steps], y)
 
 
 def concatenation_table(x: Tensor, y: Tensor) -> np.ndarray:
