@@ -74,7 +74,7 @@ typedef struct ei_axis_params {
 } ei_axis_params;
 
 /* STRIDED_SLICE: size[i] elements of input dimension i from begin[i] by steps of stride[i] (not 0,
- * may be negative). The output holds as many elements; dimensions dropped or added do not matter. */
+ * may be negative). The output holds as many elements, whatever its dimensions. */
 typedef struct ei_strided_slice_params {
     int32_t begin[6], stride[6], size[6];
 } ei_strided_slice_params;
@@ -115,7 +115,8 @@ typedef struct ei_block_params {
     int32_t value;
 } ei_block_params;
 
-/* QUANTIZE. From f32: scale = 1 / output scale (EI_ROUND_XNNPACK) or the output scale itself. Between integers: the fixed-point ratio of the scales. */
+/* QUANTIZE. From f32: scale = 1 / output scale (EI_ROUND_XNNPACK) or the output scale itself.
+ * Between integers: the fixed-point ratio of the scales. */
 typedef struct ei_quantize_params {
     float scale;
     int32_t multiplier, shift;
@@ -163,7 +164,7 @@ typedef struct ei_select_params {
 
 /* DETECTION_POSTPROCESS: in[0] boxes [1, anchors, >= 4] and in[1] scores [1, anchors, classes or
  * one more with a leading background], f32 | i8 | u8; in[2] anchors [anchors, 4] f32 (or 8-bit):
- * ycenter, xcenter, h, w. out: boxes [1, n, 4], classes [1, n], scores [1, n], count [1], all f32. */
+ * ycenter, xcenter, h, w. out, all f32: boxes [1, n, 4], classes [1, n], scores [1, n], count. */
 typedef struct ei_detection_params {
     int32_t max_detections, classes_per_detection, detections_per_class;
     int32_t classes, regular_nms;

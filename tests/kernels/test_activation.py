@@ -50,11 +50,12 @@ TABLES = [
 ]
 
 
-@pytest.mark.parametrize("rounding", ROUNDINGS)
-@pytest.mark.parametrize(("op", "dtype"), TABLES)
+#: LiteRT has no reference ELU.
+CASES = [(*t, r) for t in TABLES for r in ROUNDINGS if (t[0], r) != ("ELU", "tflite")]
+
+
+@pytest.mark.parametrize(("op", "dtype", "rounding"), CASES)
 def test_eight_bit(op: str, dtype: str, rounding: str) -> None:
-    if op == "ELU" and rounding == "tflite":
-        pytest.skip("LiteRT has no reference ELU")
     rng = np.random.default_rng([len(op), len(dtype), len(rounding)])
     for trial in range(6):
         x = tensor("x", SHAPE, dtype, _quant(rng, dtype))
@@ -68,32 +69,9 @@ def test_eight_bit(op: str, dtype: str, rounding: str) -> None:
         compare(graph, {"x": bytes_of(rng, x)}, rounding, (x, out, attrs))
 
 
-FLOATS = [
-    "RELU",
-    "RELU6",
-    "RELU_N1_TO_1",
-    "RELU_0_TO_1",
-    "LEAKY_RELU",
-    "HARD_SWISH",
-    "TANH",
-    "LOGISTIC",
-    "GELU",
-    "ELU",
-    "ABS",
-    "EXP",
-    "NEG",
-    "SQUARE",
-    "SIN",
-    "COS",
-    "FLOOR",
-    "CEIL",
-    "ROUND",
-    "SOFTMAX",
-    "LOG_SOFTMAX",
-    "SQRT",
-    "RSQRT",
-    "LOG",
-]
+FLOATS = ["RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "LEAKY_RELU", "HARD_SWISH", "TANH"]
+FLOATS += ["LOGISTIC", "GELU", "ELU", "ABS", "EXP", "NEG", "SQUARE", "SIN", "COS", "FLOOR", "CEIL"]
+FLOATS += ["ROUND", "SOFTMAX", "LOG_SOFTMAX", "SQRT", "RSQRT", "LOG"]
 
 
 @pytest.mark.parametrize("op", FLOATS)

@@ -299,8 +299,8 @@ def test_refusals_name_the_input() -> None:
     outside = [_x((4,)), const("b", [2]), const("n", [3])]
     with pytest.raises(UnsupportedError, match="outside a dimension of 4"):
         ops.lower(single("SLICE", outside, [_x((3,), name="y")]).nodes[0], ctx)
+    wrong = single("TRANSPOSE", [_x((3, 4)), const("p", [1, 0])], [_x((3, 4), name="y")])
     with pytest.raises(ShapeError, match="should have shape"):
-        wrong = single("TRANSPOSE", [_x((3, 4)), const("p", [1, 0])], [_x((3, 4), name="y")])
         ops.lower(wrong.nodes[0], ctx)
     moved = single(
         "RESHAPE", [tensor("x", (4,), "int8", (1.0, 0))], [tensor("y", (4,), "int8", (2.0, 0))]

@@ -31,6 +31,14 @@ static int run(const ei_node *node, const ei_work *work) {
     if (x->dtype == EI_F16) {
         const uint16_t *h = x->data;
         for (int64_t i = begin; i < end; i++) y[i] = ei_half_to_float(h[i]);
+    } else if (node->n_in == 1 && x->dtype == EI_I8) {
+        const int8_t *q = x->data;
+        const float scale = x->scale, zero = (float)x->zero;
+        for (int64_t i = begin; i < end; i++) y[i] = scale * ((float)q[i] - zero);
+    } else if (node->n_in == 1 && x->dtype == EI_U8) {
+        const uint8_t *q = x->data;
+        const float scale = x->scale, zero = (float)x->zero;
+        for (int64_t i = begin; i < end; i++) y[i] = scale * ((float)q[i] - zero);
     } else if (node->n_in == 1) {
         for (int64_t i = begin; i < end; i++) y[i] = real(x, i, x->scale, x->zero);
     } else {

@@ -1,6 +1,7 @@
 /* QUANTIZE: f32 to 8 or 16 bits, and integers of one quantisation to another. 8 bits to 8 bits is a
  * LOOKUP and does not come here. */
 #include <math.h>
+#include <string.h>
 
 #include "../requant.h"
 #include "elementwise.h"
@@ -20,12 +21,43 @@ static int check(const ei_node *node) {
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }
 
-/* v / scale or v * (1 / scale), clamped before it is rounded so that it fits an int. */
-static int32_t from_float(float v, int32_t zero, int32_t lo, int32_t hi, bool even) {
+/* Clamped before it is rounded, so that it fits an int; NaN becomes the least value. */
+static inline float clamp(float v, int32_t zero, int32_t lo, int32_t hi) {
     float flo = (float)(lo - zero), fhi = (float)(hi - zero);
-    v = v > flo ? v : flo; /* and NaN */
-    v = v < fhi ? v : fhi;
-    return (int32_t)(even ? lrintf(v) : lroundf(v)) + zero;
+    v = v > flo ? v : flo;
+    return v < fhi ? v : fhi;
+}
+
+/* Nearest even of |v| < 2^22 without a call: after adding 1.5 * 2^23 the low bits are the integer.
+ */
+static inline int32_t nearest(float v) {
+    int32_t bits;
+    v += 12582912.0f;
+    memcpy(&bits, &v, sizeof bits);
+    return bits - 0x4b400000;
+}
+
+#define FROM_FLOAT(type)                                                                           \
+    do {                                                                                           \
+        type *restrict y = out->data;                                                              \
+        if (even)                                                                                  \
+            for (int64_t i = begin; i < end; i++)                                                  \
+                y[i] = (type)(nearest(clamp(x[i] * scale, zero, lo, hi)) + zero);                  \
+        else                                                                                       \
+            for (int64_t i = begin; i < end; i++)                                                  \
+                y[i] = (type)((int32_t)roundf(clamp(x[i] / scale, zero, lo, hi)) + zero);          \
+    } while (0)
+
+static void from_float(const float *restrict x, const ei_tensor *out, float scale, bool even,
+                       int64_t begin, int64_t end) {
+    int32_t lo, hi, zero = out->zero;
+    ei_int_range(out->dtype, &lo, &hi);
+    if (out->dtype == EI_I8)
+        FROM_FLOAT(int8_t);
+    else if (out->dtype == EI_U8)
+        FROM_FLOAT(uint8_t);
+    else
+        FROM_FLOAT(int16_t);
 }
 
 static int run(const ei_node *node, const ei_work *work) {
@@ -42,11 +74,7 @@ static int run(const ei_node *node, const ei_work *work) {
         }
         return EI_OK;
     }
-    const float *v = x->data;
-    bool even = node->rounding == EI_ROUND_XNNPACK;
-    for (int64_t i = begin; i < end; i++)
-        ei_store_int(y, i,
-                     from_float(even ? v[i] * p->scale : v[i] / p->scale, y->zero, lo, hi, even));
+    from_float(x->data, y, p->scale, node->rounding == EI_ROUND_XNNPACK, begin, end);
     return EI_OK;
 }
 

@@ -93,53 +93,58 @@ static tap tap_of(const ei_node *node, form f, int32_t i, int dim) {
                            : tap_float(p, i, in, out);
 }
 
-static int32_t mix_q11(int32_t tl, int32_t tr, int32_t bl, int32_t br, const tap *x, const tap *y) {
+static inline int32_t mix_q11(int32_t tl, int32_t tr, int32_t bl, int32_t br, const tap *x,
+                              const tap *y) {
     int32_t top = tl * 2048 + (tr - tl) * x->weight, bottom = bl * 2048 + (br - bl) * x->weight;
     return (top * 2048 + (bottom - top) * y->weight + (1 << 21)) >> 22;
 }
 
-static int32_t mix_q10(int32_t tl, int32_t tr, int32_t bl, int32_t br, const tap *x, const tap *y) {
+static inline int32_t mix_q10(int32_t tl, int32_t tr, int32_t bl, int32_t br, const tap *x,
+                              const tap *y) {
     int64_t v = (int64_t)tl * (1024 - y->weight) * (1024 - x->weight) +
                 (int64_t)bl * y->weight * (1024 - x->weight) +
                 (int64_t)tr * (1024 - y->weight) * x->weight + (int64_t)br * y->weight * x->weight;
     return (int32_t)((v + (v > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20));
 }
 
-static float mix_f32(float tl, float tr, float bl, float br, const tap *x, const tap *y) {
+static inline float mix_f32(float tl, float tr, float bl, float br, const tap *x, const tap *y) {
     float top = tl + (tr - tl) * x->f, bottom = bl + (br - bl) * x->f;
     return top + (bottom - top) * y->f;
 }
 
-static uint8_t mix_u8(float tl, float tr, float bl, float br, const tap *x, const tap *y) {
+static inline uint8_t mix_u8(float tl, float tr, float bl, float br, const tap *x, const tap *y) {
     float v = tl * (1 - y->f) * (1 - x->f) + bl * y->f * (1 - x->f) + tr * (1 - y->f) * x->f +
               br * y->f * x->f + 0.5f;
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-/* One output pixel: c channels from the four corners, element offsets in `at`. */
-static void pixel(const ei_node *node, form f, const int64_t at[4], int64_t to, int64_t c,
-                  const tap *tx, const tap *ty) {
+/* c channels of one output pixel from those of its four corners. */
+#define PIXEL(type, mix)                                                                           \
+    do {                                                                                           \
+        const type *s = x->data, *tl = s + at[0], *tr = s + at[1], *bl = s + at[2],                \
+                   *br = s + at[3];                                                                \
+        type *restrict d = (type *)y->data + to;                                                   \
+        const tap h = *tx, v = *ty;                                                                \
+        for (int64_t i = 0; i < c; i++) d[i] = (type)mix(tl[i], tr[i], bl[i], br[i], &h, &v);      \
+    } while (0)
+
+/* `at`: element offsets of the corners; `to`: of the output pixel. */
+static void pixel(const ei_node *node, form f, const int64_t at[4], int64_t to, const tap *tx,
+                  const tap *ty) {
     const ei_tensor *x = node->in[0], *y = node->out[0];
-    if (f == FLOAT) {
-        const float *s = x->data;
-        float *d = (float *)y->data + to;
-        for (int64_t i = 0; i < c; i++)
-            d[i] = mix_f32(s[at[0] + i], s[at[1] + i], s[at[2] + i], s[at[3] + i], tx, ty);
-        return;
-    }
-    if (f == FLOAT_U8) {
-        const uint8_t *s = x->data;
-        uint8_t *d = (uint8_t *)y->data + to;
-        for (int64_t i = 0; i < c; i++)
-            d[i] = mix_u8(s[at[0] + i], s[at[1] + i], s[at[2] + i], s[at[3] + i], tx, ty);
-        return;
-    }
-    int32_t (*mix)(int32_t, int32_t, int32_t, int32_t, const tap *, const tap *) =
-        f == Q11 ? mix_q11 : mix_q10;
-    for (int64_t i = 0; i < c; i++)
-        ei_store_int(y, to + i,
-                     mix(ei_load_int(x, at[0] + i), ei_load_int(x, at[1] + i),
-                         ei_load_int(x, at[2] + i), ei_load_int(x, at[3] + i), tx, ty));
+    const int64_t c = x->dims[3];
+    if (f == FLOAT)
+        PIXEL(float, mix_f32);
+    else if (f == FLOAT_U8)
+        PIXEL(uint8_t, mix_u8);
+    else if (x->dtype == EI_I16)
+        PIXEL(int16_t, mix_q10);
+    else if (f == Q10)
+        PIXEL(int8_t, mix_q10);
+    else if (x->dtype == EI_I8)
+        PIXEL(int8_t, mix_q11);
+    else
+        PIXEL(uint8_t, mix_q11);
 }
 
 static size_t scratch(const ei_node *node) {
@@ -162,7 +167,7 @@ static int run(const ei_node *node, const ei_work *work) {
         for (int64_t j = 0; j < width; j++) {
             int64_t at[4] = {top + taps[j].low * c, top + taps[j].high * c,
                              bottom + taps[j].low * c, bottom + taps[j].high * c};
-            pixel(node, f, at, (r * width + j) * c, c, &taps[j], &ty);
+            pixel(node, f, at, (r * width + j) * c, &taps[j], &ty);
         }
     }
     return EI_OK;

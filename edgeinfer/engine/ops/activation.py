@@ -9,8 +9,8 @@ Exceptions
         builds): ours are the former everywhere. An exp() that differs in its last place can move an
         output that lies on a tie by 1.
     LOGISTIC, TANH, ELU, GELU, EXP, LOG 8-bit: the table's entry at an exact tie, see tables.py.
-    HARD_SWISH 8-bit: LiteRT shifts a 16-bit number by 16 or more where the input's scale is less than
-        1/512 of the output's, and gives zero points plus 1; ours gives the nearest value.
+    HARD_SWISH 8-bit: where the input's scale is less than 1/512 of the output's, LiteRT shifts a
+        16-bit number by 16 or more and gives the zero point plus 1; ours gives the nearest value.
     SOFTMAX "tflite": more than 511 equal maxima in a row abort LiteRT's reference; ours gives the
         nearest representable value.
 """
