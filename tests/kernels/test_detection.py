@@ -105,6 +105,14 @@ def test_int8_equals_uint8() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def test_shapes_left_out_of_the_file_are_filled_in() -> None:
+    graph = _graph(np.random.default_rng(1), "float32")
+    for y in graph.nodes[0].outputs:
+        y.shape = ()
+    ops.lower(graph.nodes[0], ops.Context())
+    assert [y.shape for y in graph.nodes[0].outputs] == [(1, 10, 4), (1, 10), (1, 10), (1,)]
+
+
 def test_inside_out_boxes_fail_the_run() -> None:
     rng = np.random.default_rng(1)
     graph = _graph(rng, "float32")

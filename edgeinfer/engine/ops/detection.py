@@ -35,6 +35,8 @@ def detection_postprocess(node: Node, ctx: Context) -> Step:
         node.outputs, ((1, places, 4), (1, places), (1, places), (1,)), strict=True
     ):
         expect_types(node, y, ("float32",))
+        if y.shape == ():  # converters leave it out, since the options determine it
+            y.shape = shape
         expect_shape(node, y, shape)
     return Step(
         "DETECTION_POSTPROCESS", [boxes, scores, anchors], list(node.outputs), "detection", values
