@@ -1,8 +1,8 @@
 """Small models with random weights and sensible quantisation, for comparing with LiteRT.
 
-    make = Maker("int8")
-    x = make.input("x", (1, 8, 8, 3))
-    graph = make.graph(make.softmax(make.fc(make.mean(make.conv(x, 16)), 10)))
+make = Maker("int8")
+x = make.input("x", (1, 8, 8, 3))
+graph = make.graph(make.softmax(make.fc(make.mean(make.conv(x, 16)), 10)))
 """
 
 from __future__ import annotations
@@ -238,7 +238,9 @@ def random_inputs(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
     return found
 
 
-def litert(data: bytes, feeds: dict[str, np.ndarray], *, reference: bool = False, runs: int = 1) -> Any:
+def litert(
+    data: bytes, feeds: dict[str, np.ndarray], *, reference: bool = False, runs: int = 1
+) -> Any:
     """Outputs by name of a .tflite on LiteRT: default interpreter, or its reference operators."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 

@@ -28,6 +28,7 @@ _SCALARS = {
     "f32": "<f",
     "f64": "<d",
 }
+_TABLE_COST = 48  # bytes of memory for one Table, about
 _NUMPY = {"u8": "u1", "i8": "i1", "i32": "<i4", "u32": "<u4", "i64": "<i8", "f32": "<f4"}
 
 
@@ -37,6 +38,14 @@ class Reader:
     def __init__(self, data: Any, what: str) -> None:
         self.data = memoryview(data).cast("B")
         self.what = what
+        # An honest file's parts do not overlap: what is copied out of it is bounded by its size.
+        self._budget = 4 * len(self.data) + (1 << 20)
+
+    def spend(self, count: int, place: str) -> None:
+        """Account for `count` bytes copied out of the file; ModelError past four times its size."""
+        self._budget -= count
+        if self._budget < 0:
+            raise self.fail(place, "parts of the file are used over and over")
 
     def fail(self, place: str, why: str) -> ModelError:
         """The error for a damaged place."""
@@ -112,6 +121,7 @@ class Table:
     def string(self, i: int) -> str:
         """A string field, "" where absent; bytes that are not UTF-8 are replaced."""
         start, n = self._vector(i, 1)
+        self.reader.spend(n, self._where(i))
         return bytes(self.reader.data[start : start + n]).decode("utf-8", "replace")
 
     def bytes(self, i: int) -> memoryview | None:
@@ -125,12 +135,14 @@ class Table:
         """A vector of numbers, empty where absent."""
         dtype = np.dtype(_NUMPY[kind])
         start, n = self._vector(i, dtype.itemsize)
+        self.reader.spend(n * dtype.itemsize, self._where(i))
         raw = self.reader.data[start : start + n * dtype.itemsize]
         return np.frombuffer(raw, dtype)
 
     def tables(self, i: int, name: str) -> list[Table]:
         """A vector of tables."""
         start, n = self._vector(i, 4)
+        self.reader.spend(_TABLE_COST * n, self._where(i))
         out = []
         for k in range(n):
             at = start + 4 * k
@@ -207,7 +219,9 @@ class _Flex:
             for i in range(size):
                 packed = self._unsigned(at + size * width + i, 1)
                 values.append(self.value(at + i * width, width, packed, depth + 1))
-            return dict(zip(self._keys(at, width, size), values, strict=True)) if kind == 9 else values
+            return (
+                dict(zip(self._keys(at, width, size), values, strict=True)) if kind == 9 else values
+            )
         typed = {11: 1, 12: 2, 13: 3, 14: 4, 36: 26}
         if kind in typed:
             form = typed[kind] << 2

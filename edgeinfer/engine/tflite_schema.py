@@ -7,6 +7,7 @@ Source: tensorflow/compiler/mlir/lite/schema/schema.fbs. An options table is wri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 #: Builtin operators by code.
 OPERATORS = tuple(
@@ -43,6 +44,7 @@ OPERATORS = tuple(
     STABLEHLO_IOTA STABLEHLO_DOT_GENERAL STABLEHLO_REDUCE_WINDOW STABLEHLO_SORT
     STABLEHLO_WHILE STABLEHLO_GATHER STABLEHLO_TRANSPOSE DILATE STABLEHLO_RNG_BIT_GENERATOR
     REDUCE_WINDOW STABLEHLO_COMPOSITE STABLEHLO_SHIFT_LEFT STABLEHLO_CBRT
+    STABLEHLO_CASE
     """.split()
 )
 
@@ -95,8 +97,7 @@ OPTIONS: dict[int, str] = {
     29: "fused_activation_function:activation",  # DivOptions
     30: "squeeze_dims:[i32]",  # SqueezeOptions
     31: (  # SequenceRNNOptions
-        "time_major:bool fused_activation_function:activation "
-        "asymmetric_quantize_inputs:bool"
+        "time_major:bool fused_activation_function:activation asymmetric_quantize_inputs:bool"
     ),
     32: (  # StridedSliceOptions
         "begin_mask:i32 end_mask:i32 ellipsis_mask:i32 new_axis_mask:i32 "
@@ -160,19 +161,20 @@ ENUMS: dict[str, tuple[str, ...]] = {
     "weights": ("DEFAULT", "SHUFFLED4x16INT8"),
 }
 
-#: Tensor types by code; None where nothing here can hold them.
+#: Tensor types by code; None where numpy has no such type. Those outside `tensor.DTYPES` can be
+#: read and shown; no kernel takes them.
 TENSOR_TYPES: tuple[str | None, ...] = (
-    "float32", "float16", "int32", "uint8", "int64", None, "bool", "int16", None, "int8",
-    None, None, None, "resource", None, None, None, "int4",
+    "float32", "float16", "int32", "uint8", "int64", None, "bool", "int16", "complex64", "int8",
+    "float64", "complex128", "uint64", "resource", None, "uint32", "uint16", "int4",
 )  # fmt: skip
 
 #: Names of the types above, for error texts.
 TENSOR_TYPE_NAMES = (
     "FLOAT32 FLOAT16 INT32 UINT8 INT64 STRING BOOL INT16 COMPLEX64 INT8 FLOAT64 COMPLEX128 "
-    "UINT64 RESOURCE VARIANT UINT32 UINT16 INT4 BFLOAT16 INT2"
+    "UINT64 RESOURCE VARIANT UINT32 UINT16 INT4 BFLOAT16 INT2 UINT4 FLOAT8_E4M3FN FLOAT8_E5M2"
 ).split()
 
-#: Operators whose options union number is not found by name.
+#: Number of each operator's options table in the union.
 _UNION = {
     "CONV_2D": 1, "DEPTHWISE_CONV_2D": 2, "AVERAGE_POOL_2D": 5, "MAX_POOL_2D": 5, "L2_POOL_2D": 5,
     "SVDF": 6, "FULLY_CONNECTED": 8, "SOFTMAX": 9, "CONCATENATION": 10, "ADD": 11,
@@ -191,8 +193,29 @@ _UNION = {
     "ABS": 78, "SPLIT_V": 79, "REVERSE_V2": 81, "ADD_N": 82, "GATHER_ND": 83, "COS": 84,
     "QUANTIZE": 89, "HARD_SWISH": 91, "DEPTH_TO_SPACE": 94, "SELECT_V2": 98, "BATCH_MATMUL": 101,
     "CUMSUM": 102, "CALL_ONCE": 103, "BROADCAST_TO": 104, "VAR_HANDLE": 111, "READ_VARIABLE": 112,
-    "ASSIGN_VARIABLE": 113, "GELU": 116,
+    "ASSIGN_VARIABLE": 113, "GELU": 116, "CONCAT_EMBEDDINGS": 3, "LSH_PROJECTION": 4, "RNN": 7,
+    "LOCAL_RESPONSE_NORMALIZATION": 13, "LSTM": 14, "CALL": 16, "SKIP_GRAM": 18,
+    "EMBEDDING_LOOKUP_SPARSE": 20, "UNIDIRECTIONAL_SEQUENCE_RNN": 31, "SPARSE_TO_DENSE": 50,
+    "FAKE_QUANT": 58, "BIDIRECTIONAL_SEQUENCE_LSTM": 69, "BIDIRECTIONAL_SEQUENCE_RNN": 70,
+    "UNIQUE": 80, "WHERE": 85, "RANK": 86, "REVERSE_SEQUENCE": 87, "MATRIX_DIAG": 88,
+    "MATRIX_SET_DIAG": 90, "IF": 92, "WHILE": 93, "NON_MAX_SUPPRESSION_V4": 95,
+    "NON_MAX_SUPPRESSION_V5": 96, "SCATTER_ND": 97, "DENSIFY": 99, "SEGMENT_SUM": 100,
+    "RFFT2D": 105, "CONV_3D": 106, "CONV_3D_TRANSPOSE": 106, "HASHTABLE": 107,
+    "HASHTABLE_FIND": 108, "HASHTABLE_IMPORT": 109, "HASHTABLE_SIZE": 110,
+    "RANDOM_STANDARD_NORMAL": 114, "RANDOM_UNIFORM": 114, "MULTINOMIAL": 114, "BUCKETIZE": 115,
+    "DYNAMIC_UPDATE_SLICE": 117, "UNSORTED_SEGMENT_PROD": 118, "UNSORTED_SEGMENT_MAX": 119,
+    "UNSORTED_SEGMENT_MIN": 120, "UNSORTED_SEGMENT_SUM": 121, "ATAN2": 122, "SIGN": 123,
+    "BITCAST": 124, "BITWISE_XOR": 125, "RIGHT_SHIFT": 126,
 }  # fmt: skip
+
+#: Operators whose options stand in the schema's second union, which is not read.
+_SECOND_UNION = (
+    "REDUCE_WINDOW",
+    "DILATE",
+    "CUSTOM",
+    "DELEGATE",
+    "PLACEHOLDER_FOR_GREATER_OP_CODES",
+)
 
 
 @dataclass(frozen=True)
@@ -205,6 +228,7 @@ class Field:
     default: int
 
 
+@cache
 def fields(union: int) -> tuple[Field, ...]:
     """Fields of the options table with that number in the union; () where it has none."""
     found = []
@@ -214,6 +238,16 @@ def fields(union: int) -> tuple[Field, ...]:
             kind, _, default = kind.partition("=")
             found.append(Field(i, name, kind, int(default or 0)))
     return tuple(found)
+
+
+def carries_options(op: str) -> bool:
+    """Whether the reader keeps all that the file says of such an operator."""
+    return op in OPERATORS and not op.startswith("STABLEHLO_") and op not in _SECOND_UNION
+
+
+def subgraph_attr(field: str) -> str | None:
+    """Attribute that holds the Graph an option field points at ("init_subgraph"), or None."""
+    return field[: -len("_index")] if field.endswith("_subgraph_index") else None
 
 
 def union_of(op: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import flatbuffers
@@ -30,8 +31,8 @@ _VERSIONS = {
     "ARG_MAX": 2, "ARG_MIN": 2, "BATCH_MATMUL": 2, "GATHER": 2, "MAXIMUM": 2, "MINIMUM": 2,
     "SUM": 2, "REDUCE_MAX": 2, "REDUCE_MIN": 2, "UNIDIRECTIONAL_SEQUENCE_LSTM": 3, "PACK": 2,
     "UNPACK": 2, "SPACE_TO_DEPTH": 2, "DEPTH_TO_SPACE": 1, "BATCH_TO_SPACE_ND": 2,
-    "SPACE_TO_BATCH_ND": 2, "LOG_SOFTMAX": 2, "EQUAL": 2, "NOT_EQUAL": 2, "GREATER": 2,
-    "LESS": 2, "GREATER_EQUAL": 2, "LESS_EQUAL": 2, "SVDF": 3, "MIRROR_PAD": 2, "TILE": 2,
+    "SPACE_TO_BATCH_ND": 2, "BROADCAST_TO": 2, "LOG_SOFTMAX": 2, "EQUAL": 2, "NOT_EQUAL": 2,
+    "GREATER": 2, "LESS": 2, "GREATER_EQUAL": 2, "LESS_EQUAL": 2, "SVDF": 3, "MIRROR_PAD": 2, "TILE": 2,
 }  # fmt: skip
 
 
@@ -39,29 +40,46 @@ def write_tflite(graph: Graph, description: str = "made by edgeinfer") -> bytes:
     """The .tflite bytes of a graph whose nodes are TFLite operators.
 
     Tensor names are kept; graph input and output names become the signature "serving_default".
+    Graphs in attributes (init_subgraph, body_subgraph ...) become further subgraphs. A node's
+    attribute "version" is written, else the lowest that has the forms of today.
     UnsupportedError for an operator or type that the schema does not have.
     """
     return _Writer(graph, description).write()
+
+
+def _subgraphs(graph: Graph) -> list[Graph]:
+    """The graph, then those in the attributes of nodes, each once."""
+    found = [graph]
+    for g in found:
+        for node in g.nodes:
+            inner = [v for v in node.attrs.values() if isinstance(v, Graph)]
+            found += [v for v in inner if all(v is not f for f in found)]
+    return found
+
+
+def _tensors(graph: Graph) -> list[Tensor]:
+    """The tensors of one graph, each once, those that only serve inside an operator too."""
+    inner = [t for n in graph.nodes for t in n.attrs.get("intermediates", ()) if t is not None]
+    return list({id(t): t for t in [*graph.tensors(), *inner]}.values())
 
 
 class _Writer:
     def __init__(self, graph: Graph, description: str) -> None:
         self.b = flatbuffers.Builder(1 << 16)
         self.graph, self.description = graph, description
-        self.tensors = list(graph.tensors())
-        self.index = {id(t): i for i, t in enumerate(self.tensors)}
+        self.graphs = _subgraphs(graph)
+        self.index: dict[int, int] = {}
         self.codes: dict[tuple[str, int], int] = {}
         self.buffers: list[Any] = [None]  # buffer 0 is the empty one, by convention
 
     def write(self) -> bytes:
         b = self.b
-        tensors = self._vector([self._tensor(t) for t in self.tensors])
-        operators = self._vector([self._operator(n) for n in self.graph.nodes])
-        subgraph = self._subgraph(tensors, operators)
-        signature = self._signature()
+        # The main graph last: self.index then holds its tensors, which the signature names.
+        parts = [self._subgraph(g) for g in reversed(self.graphs)]
+        subgraphs = self._vector(parts[::-1])
+        signatures = self._vector([self._signature()])
         codes = self._vector([self._code(*key) for key in self.codes])
         buffers = self._vector([self._buffer(data) for data in self.buffers])
-        subgraphs, signatures = self._vector([subgraph]), self._vector([signature])
         text = b.CreateString(self.description)
         b.StartObject(8)
         b.PrependUint32Slot(0, 3, 0)
@@ -131,10 +149,11 @@ class _Writer:
     def _operator(self, node: Node) -> int:
         key = (node.op, int(node.attrs.get("version", _VERSIONS.get(node.op, 1))))
         code = self.codes.setdefault(key, len(self.codes))
-        inputs = self._ints([-1 if t is None else self.index[id(t)] for t in node.inputs])
-        outputs = self._ints([self.index[id(t)] for t in node.outputs])
-        custom = node.attrs.get("custom_bytes")
-        raw = self.b.CreateByteVector(bytes(custom)) if custom else None
+        inputs, outputs = self._indices(node.inputs), self._indices(node.outputs)
+        inner = node.attrs.get("intermediates")
+        intermediates = self._indices(inner) if inner else 0
+        custom = node.attrs.get("custom_bytes", b"")
+        raw = self.b.CreateByteVector(bytes(custom)) if len(custom) else 0
         union = schema.union_of(node.op)
         options = self._options(node, union) if union else None
         self.b.StartObject(9)
@@ -144,8 +163,8 @@ class _Writer:
         if options is not None:
             self.b.PrependUint8Slot(3, union, 0)
             self.b.PrependUOffsetTRelativeSlot(4, options, 0)
-        if raw is not None:
-            self.b.PrependUOffsetTRelativeSlot(5, raw, 0)
+        self.b.PrependUOffsetTRelativeSlot(5, raw, 0)
+        self.b.PrependUOffsetTRelativeSlot(8, intermediates, 0)
         return int(self.b.EndObject())
 
     def _options(self, node: Node, union: int) -> int:
@@ -156,14 +175,24 @@ class _Writer:
             if field.type == "str":
                 prepared[field.id] = self.b.CreateString(value or "")
             elif field.type.startswith("[") and value is not None:
-                prepared[field.id] = self._ints(value)
+                numbers = np.float32 if field.type == "[f32]" else np.int32
+                prepared[field.id] = self._ints(value, numbers)
         self.b.StartObject(max((f.id for f in fields), default=-1) + 1)
         for field in fields:
             if field.id in prepared:
                 self.b.PrependUOffsetTRelativeSlot(field.id, prepared[field.id], 0)
-            elif field.name in node.attrs:
-                self._scalar(field, node.attrs[field.name])
+            else:
+                value = self._value(node, field)
+                if value is not None:
+                    self._scalar(field, value)
         return int(self.b.EndObject())
+
+    def _value(self, node: Node, field: schema.Field) -> Any:
+        """Value of an option; for the index of a subgraph, where that Graph was written."""
+        inner = node.attrs.get(schema.subgraph_attr(field.name) or "")
+        if isinstance(inner, Graph):
+            return next(i for i, g in enumerate(self.graphs) if g is inner)
+        return node.attrs.get(field.name)
 
     def _scalar(self, field: schema.Field, value: Any) -> None:
         if field.type in schema.ENUMS:
@@ -185,14 +214,21 @@ class _Writer:
         self.b.PrependInt32Slot(3, code, 0)
         return int(self.b.EndObject())
 
-    def _subgraph(self, tensors: int, operators: int) -> int:
-        inputs = self._ints([self.index[id(t)] for t in self.graph.inputs.values()])
-        outputs = self._ints([self.index[id(t)] for t in self.graph.outputs.values()])
-        name = self.b.CreateString(self.graph.name or "main")
+    def _subgraph(self, graph: Graph) -> int:
+        found = _tensors(graph)
+        self.index = {id(t): i for i, t in enumerate(found)}
+        tensors = self._vector([self._tensor(t) for t in found])
+        operators = self._vector([self._operator(n) for n in graph.nodes])
+        inputs = self._indices(graph.inputs.values())
+        outputs = self._indices(graph.outputs.values())
+        name = self.b.CreateString(graph.name or "main")
         self.b.StartObject(5)
         for slot, offset in enumerate((tensors, inputs, outputs, operators, name)):
             self.b.PrependUOffsetTRelativeSlot(slot, offset, 0)
         return int(self.b.EndObject())
+
+    def _indices(self, tensors: Iterable[Tensor | None]) -> int:
+        return self._ints([-1 if t is None else self.index[id(t)] for t in tensors])
 
     def _map(self, tensors: dict[str, Tensor]) -> int:
         entries = []
