@@ -2,7 +2,44 @@
 #ifndef EI_OPS_MATH_H
 #define EI_OPS_MATH_H
 
+#include <stdint.h>
+
 /* cffi:begin */
+/* ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, POW on in[0] and in[1], broadcast from
+ * the right: f32, i32, and 8 bits for ADD, SUB, MUL, MAXIMUM, MINIMUM.
+ * 8-bit ADD, SUB, EI_ROUND_XNNPACK: (a * a_multiplier + b * b_multiplier + 2^(shift-1)) >> shift,
+ * a and b less their zero points (SUB: b_multiplier is negative).
+ * 8-bit ADD, SUB, EI_ROUND_TFLITE: both operands << 20, times their multipliers and shifts, then
+ * the output's (SUB subtracts). 8-bit MUL: the product times `scale`, or out_multiplier and
+ * out_shift. */
+typedef struct ei_binary_params {
+    int32_t a_multiplier, a_shift;
+    int32_t b_multiplier, b_shift;
+    int32_t out_multiplier, out_shift;
+    int32_t shift;
+    float scale;
+    int32_t act_min, act_max;
+    float act_fmin, act_fmax;
+} ei_binary_params;
+
+/* MAX_POOL_2D, AVERAGE_POOL_2D over NHWC; average divides by the taps inside the image. */
+typedef struct ei_pool_params {
+    int32_t kernel_h, kernel_w;
+    int32_t stride_h, stride_w;
+    int32_t pad_top, pad_left, pad_bottom, pad_right;
+    int32_t act_min, act_max;
+    float act_fmin, act_fmax;
+} ei_pool_params;
+
+/* MEAN, SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD: in[0] seen as [outer, reduced, inner], where
+ * neighbouring axes are reduced (a pass transposes others). 8-bit MEAN and SUM: the sum of q - zero
+ * times `scale`, or multiplier and shift; MEAN of EI_ROUND_TFLITE then divides by `divide`, ties
+ * away from zero (1: it is in the multiplier). */
+typedef struct ei_reduce_params {
+    int32_t outer, reduced, inner;
+    int32_t multiplier, shift, divide;
+    float scale;
+} ei_reduce_params;
 /* cffi:end */
 
 #endif

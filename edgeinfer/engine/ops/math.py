@@ -1,1 +1,154 @@
-"""(empty)"""
+"""Arithmetic of two tensors, pooling and reductions: shapes and requantisation.
+
+Sources of the 8-bit arithmetic. "xnnpack": ADD and SUB src/microparams-init.c (21-bit fixed point,
+ties upward), MUL and MEAN float32 with ties to even. "tflite": kernels/internal/reference/
+integer_ops/add.h, mul.h, mean.h. Pooling is the same in both: AVERAGE_POOL_2D has no quantised form
+in the delegate, so the built-in kernel's rounding (ties away from zero) holds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..graph import Node
+from ..tensor import Tensor
+from . import Context, Step, rule
+from .checks import (
+    EIGHT_BIT,
+    axis_of,
+    expect_rank,
+    expect_same,
+    expect_shape,
+    expect_types,
+    integers,
+    refuse,
+)
+from .conv import _windows, activation_limits
+from .tables import quantize_multiplier
+
+_F = np.float32
+_NO_FIXED = {
+    "a_multiplier": 0, "a_shift": 0, "b_multiplier": 0, "b_shift": 0,
+    "out_multiplier": 0, "out_shift": 0, "shift": 1, "scale": 0.0,
+}  # fmt: skip
+
+
+def _ratios(a: Tensor, b: Tensor, out: Tensor, sign: int) -> dict[str, Any]:
+    """XNNPACK's fixed-point form of a * sa/so + b * sb/so."""
+    ra, rb = _F(a.scale) / _F(out.scale), _F(b.scale) / _F(out.scale)
+    exponent = math.frexp(float(max(ra, rb)))[1] - 1
+    shift = 20 - exponent
+    fixed = [int(np.rint(np.ldexp(np.float64(r), shift))) for r in (ra, rb)]
+    return {**_NO_FIXED, "a_multiplier": fixed[0], "b_multiplier": sign * fixed[1], "shift": shift}
+
+
+def _doubled(a: Tensor, b: Tensor, out: Tensor) -> dict[str, Any]:
+    """TFLite's form: both operands scaled to twice the larger scale, with 20 bits of headroom."""
+    twice = 2.0 * max(a.scale, b.scale)
+    pairs = [quantize_multiplier(s / twice) for s in (a.scale, b.scale)]
+    end = quantize_multiplier(twice / ((1 << 20) * out.scale))
+    names = ("a_multiplier", "a_shift", "b_multiplier", "b_shift", "out_multiplier", "out_shift")
+    return {**_NO_FIXED, **dict(zip(names, (*pairs[0], *pairs[1], *end), strict=True))}
+
+
+def _fixed(node: Node, a: Tensor, b: Tensor, out: Tensor, rounding: str) -> dict[str, Any]:
+    for tensor in (a, b, out):
+        if tensor.quant is None or tensor.quant.per_channel or tensor.scale <= 0:
+            raise refuse(node, f"{tensor} needs one positive scale")
+    if node.op == "MUL":
+        real = float(_F(a.scale) * _F(b.scale) / _F(out.scale))
+        multiplier, shift = quantize_multiplier(real)
+        return {**_NO_FIXED, "scale": real, "out_multiplier": multiplier, "out_shift": shift}
+    ratio = max(a.scale, b.scale) / out.scale
+    if rounding == "xnnpack" and 2.0**-10 <= ratio < 2.0**8:
+        return _ratios(a, b, out, -1 if node.op == "SUB" else 1)
+    if rounding == "xnnpack":
+        raise refuse(node, f"scale ratio {ratio:.3g} outside 2^-10 .. 2^8 of the xnnpack rounding")
+    return _doubled(a, b, out)
+
+
+@rule("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "POW")
+def binary(node: Node, ctx: Context) -> Step:
+    """a, b of shapes that broadcast from the right -> their broadcast shape."""
+    a, b, out = node.input(0), node.input(1), node.outputs[0]
+    arithmetic = node.op in ("ADD", "SUB", "MUL")
+    extreme = node.op in ("MAXIMUM", "MINIMUM")
+    allowed = ("float32",) if node.op == "POW" else ("float32", "int32")
+    expect_types(node, out, (*allowed, *EIGHT_BIT) if arithmetic or extreme else allowed)
+    if a.dtype != b.dtype or a.dtype != out.dtype:
+        raise refuse(node, f"{a}, {b} and {out} differ in type")
+    expect_shape(node, out, np.broadcast_shapes(a.shape, b.shape))
+    fixed = dict(_NO_FIXED)
+    if out.dtype in EIGHT_BIT and arithmetic:
+        fixed = _fixed(node, a, b, out, ctx.rounding)
+    elif extreme:
+        expect_same(node, a, out)
+        expect_same(node, b, out)
+    values = {**fixed, **activation_limits(node, out, ctx.rounding)}
+    in_place = 0 if a.shape == out.shape else 1 if b.shape == out.shape else None
+    return Step(node.op, [a, b], [out], "binary", values, in_place=in_place)
+
+
+@rule("MAX_POOL_2D", "AVERAGE_POOL_2D")
+def pool(node: Node, ctx: Context) -> Step:
+    """x [N,H,W,C] -> [N,OH,OW,C]."""
+    x, out, a = node.input(0), node.outputs[0], node.attrs
+    expect_rank(node, x, (4,))
+    expect_types(node, x, ("float32", *EIGHT_BIT))
+    expect_same(node, x, out)
+    kernel = a["filter_height"], a["filter_width"]
+    oh, pt, pb = _windows(node, x.shape[1], kernel[0], a["stride_h"], 1, (0, 0))
+    ow, pl, pr = _windows(node, x.shape[2], kernel[1], a["stride_w"], 1, (0, 0))
+    expect_shape(node, out, (x.shape[0], oh, ow, x.shape[3]))
+    values = {
+        "kernel_h": kernel[0], "kernel_w": kernel[1],
+        "stride_h": a["stride_h"], "stride_w": a["stride_w"],
+        "pad_top": pt, "pad_left": pl, "pad_bottom": pb, "pad_right": pr,
+        **activation_limits(node, out, ctx.rounding),
+    }  # fmt: skip
+    return Step(node.op, [x], [out], "pool", values)
+
+
+def _extents(node: Node, x: Tensor) -> tuple[int, int, int]:
+    """x as [outer, reduced, inner]; the reduced axes must be neighbours."""
+    rank = len(x.shape)
+    axes = sorted({axis_of(node, a, rank) for a in integers(node, 1, "axes")})
+    axes = [a for a in axes if x.shape[a] != 1] or axes[:1] or [0]
+    if any(x.shape[a] != 1 for a in range(axes[0], axes[-1] + 1) if a not in axes):
+        raise refuse(node, f"axes {axes} of {x} are not neighbours; transpose first")
+    first, last = axes[0], axes[-1] + 1
+    sizes = (x.shape[:first], x.shape[first:last], x.shape[last:])
+    outer, reduced, inner = (int(np.prod(s, dtype=np.int64)) for s in sizes)
+    return outer, reduced, inner
+
+
+@rule("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD")
+def reduce(node: Node, ctx: Context) -> Step:
+    """x, constant axes -> x without them (or with length 1 there)."""
+    x, out = node.input(0), node.outputs[0]
+    sums = node.op in ("MEAN", "SUM")
+    eight = () if node.op == "REDUCE_PROD" else EIGHT_BIT
+    expect_types(node, x, ("float32", "int32", *eight))
+    if x.dtype != out.dtype:
+        raise refuse(node, f"{x} and {out} differ in type")
+    outer, reduced, inner = _extents(node, x)
+    if out.count != outer * inner:
+        expect_shape(node, out, (outer, inner))
+    values = {"outer": outer, "reduced": reduced, "inner": inner}
+    fixed: dict[str, Any] = {"multiplier": 0, "shift": 0, "divide": 1, "scale": 0.0}
+    if x.dtype in EIGHT_BIT and sums:
+        fixed = _reduction(node, x, out, reduced)
+    elif x.dtype in EIGHT_BIT:
+        expect_same(node, x, out)
+    return Step(node.op, [x], [out], "reduce", values | fixed)
+
+
+def _reduction(node: Node, x: Tensor, out: Tensor, reduced: int) -> dict[str, Any]:
+    count = reduced if node.op == "MEAN" else 1
+    real = float(np.float64(_F(x.scale)) / np.float64(_F(out.scale)))
+    multiplier, shift = quantize_multiplier(real)
+    scale = _F(x.scale) / _F(out.scale) / _F(count)
+    return {"multiplier": multiplier, "shift": shift, "divide": count, "scale": float(scale)}
