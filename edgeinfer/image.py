@@ -42,12 +42,10 @@ def _colour(colour: str) -> tuple[int, int, list[int], bool]:
 
 
 def _spread(values: float | Sequence[float], n: int, what: str) -> list[float]:
-    found = (
-        np.broadcast_to(np.asarray(values, np.float32), (n,)) if np.ndim(values) == 0 else values
-    )
-    if len(found) != n:  # type: ignore[arg-type]
-        raise ValueError(f"{what} has {len(found)} values for {n} channels")  # type: ignore[arg-type]
-    return [float(v) for v in found]  # type: ignore[union-attr]
+    found = np.asarray(values, np.float32).ravel()
+    if len(found) not in (1, n):
+        raise ValueError(f"{what} has {len(found)} values for {n} channels")
+    return [float(v) for v in np.broadcast_to(found, (n,))]
 
 
 @dataclass(frozen=True)

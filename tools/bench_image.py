@@ -39,11 +39,11 @@ def opencv(dtype: str, letterbox: bool) -> Callable[[], None]:
 
 def ours(dtype: str, letterbox: bool) -> Callable[[], None]:
     """The same in one call."""
-    real = {"mean": 127.5, "scale": 1 / 127.5} if dtype == "float32" else {}
+    mean, scale = (127.5, 1 / 127.5) if dtype == "float32" else (0.0, 1.0)
     quant = (1.0, -128) if dtype == "int8" else (1.0, 0)
     layout = "letterbox" if letterbox else "stretch"
     shape = (SIDE, SIDE, 3)
-    t = ImageTransform(FRAME.shape, shape, dtype, layout, "bgr->rgb", quant=quant, **real)  # type: ignore[arg-type]
+    t = ImageTransform(FRAME.shape, shape, dtype, layout, "bgr->rgb", mean, scale, quant)
     out = np.empty(shape, dtype)
     return lambda: void(t(FRAME, out))
 

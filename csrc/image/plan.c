@@ -218,7 +218,10 @@ static int choose_rows(ei_image_plan *p) {
     if (isa != EI_ISA_REF) p->rows = ei_rows_neon;
 #endif
     /* Vector code loads eight bytes a pixel: a row must have them. */
-    if (p->o.source_width * p->o.source_channels < 8) p->rows.across = ei_rows_ref.across;
+    if (p->o.source_width * p->o.source_channels < 8) {
+        p->rows.across = ei_rows_ref.across;
+        p->rows.across2 = NULL;
+    }
     return EI_OK;
 }
 

@@ -28,6 +28,9 @@ typedef struct ei_rows {
     int isa;
     /* Horizontal: `groups` of four pixels with 1, 3 or 4 channels, sum wx * pixel - 32768. */
     void (*across)(const uint8_t *row, const ei_taps *taps, int groups, int channels, int16_t *out);
+    /* The same for two rows at once (one pass over the taps); NULL: one after the other. */
+    void (*across2)(const uint8_t *const *rows, const ei_taps *taps, int groups, int channels,
+                    int16_t *const *out);
     /* Vertical and out: n elements of above * w0 + below * w1, scaled, rounded. */
     void (*down_u8)(const int16_t *above, const int16_t *below, int w0, int w1, const ei_affine *to,
                     int n, void *out);

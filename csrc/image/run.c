@@ -66,6 +66,19 @@ static const int16_t *across(job *j, int32_t row, int32_t keep) {
     return j->slot[s];
 }
 
+/* Both rows in one pass where neither is held: shrinking, that is every time. */
+static void across_both(job *j, const ei_row_taps *t) {
+    const ei_image_plan *p = j->plan;
+    if (!p->rows.across2 || p->o.grey || t->first == t->second) return;
+    for (int s = 0; s < 2; s++)
+        if (j->held[s] == t->first || j->held[s] == t->second) return;
+    const uint8_t *rows[2] = {j->source + (size_t)t->first * j->stride,
+                              j->source + (size_t)t->second * j->stride};
+    p->rows.across2(rows, ei_plan_at(p, p->taps), p->groups, p->mid_channels, j->slot);
+    j->held[0] = t->first;
+    j->held[1] = t->second;
+}
+
 static const int16_t *area(job *j, int32_t y) {
     const ei_image_plan *p = j->plan;
     int32_t first, cs = p->o.source_channels, from = p->crop_x * cs;
@@ -92,6 +105,7 @@ static void one_row(job *j, int32_t y, void *out) {
     if (p->o.filter == EI_IMAGE_AREA) {
         above = below = area(j, y);
     } else {
+        across_both(j, t);
         above = across(j, t->first, t->second);
         below = across(j, t->second, t->first);
     }

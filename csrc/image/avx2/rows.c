@@ -4,32 +4,51 @@
 #include <immintrin.h>
 #include <string.h>
 
-static __m128i two(const uint8_t *a, const uint8_t *b) {
-    return _mm_unpacklo_epi64(_mm_loadl_epi64((const __m128i *)a),
-                              _mm_loadl_epi64((const __m128i *)b));
+static inline __m128i two(const uint8_t *a, const uint8_t *b) {
+    long long high; /* memcpy: the address has no alignment */
+    memcpy(&high, b, sizeof high);
+    return _mm_insert_epi64(_mm_loadl_epi64((const void *)a), high, 1);
 }
 
 /* vpmaddubsw takes one unsigned and one signed factor: pixels are made signed, and the
  * definition's -32768 (= -128 * 256) comes of itself. */
-static void across(const uint8_t *row, const ei_taps *taps, int groups, int channels,
-                   int16_t *out) {
+static inline void group(const uint8_t *row, const int32_t *o, __m256i pick, __m256i weight,
+                         __m256i pack, int channels, int16_t *out) {
+    __m256i p = _mm256_set_m128i(two(row + o[2], row + o[3]), two(row + o[0], row + o[1]));
+    p = _mm256_xor_si256(_mm256_shuffle_epi8(p, pick), _mm256_set1_epi8(-128));
+    p = _mm256_shuffle_epi8(_mm256_maddubs_epi16(weight, p), pack);
+    /* Overlapping stores in rising order: the tail of one is overwritten by the next. */
+    _mm_storeu_si128((void *)out, _mm256_castsi256_si128(p));
+    _mm_storeu_si128((void *)(out + 2 * channels), _mm256_extracti128_si256(p, 1));
+}
+
+static __m256i packing(int channels) {
     static const uint8_t keep[5][16] = {
         [1] = {0, 1, 8, 9, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128},
         [3] = {0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13, 128, 128, 128, 128},
         [4] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
     };
-    const __m256i pack = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)keep[channels]));
-    const __m256i sign = _mm256_set1_epi8(-128);
-    for (int g = 0; g < groups; g++, taps++, out += 4 * channels) {
-        const int32_t *o = taps->offset;
-        __m256i p = _mm256_set_m128i(two(row + o[2], row + o[3]), two(row + o[0], row + o[1]));
-        p = _mm256_shuffle_epi8(p, _mm256_loadu_si256((const void *)taps->pick));
-        p = _mm256_xor_si256(p, sign);
-        p = _mm256_maddubs_epi16(_mm256_loadu_si256((const void *)taps->weight), p);
-        p = _mm256_shuffle_epi8(p, pack);
-        /* Overlapping stores in rising order: the tail of one is overwritten by the next. */
-        _mm_storeu_si128((void *)out, _mm256_castsi256_si128(p));
-        _mm_storeu_si128((void *)(out + 2 * channels), _mm256_extracti128_si256(p, 1));
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)keep[channels]));
+}
+
+static void across(const uint8_t *row, const ei_taps *taps, int groups, int channels,
+                   int16_t *out) {
+    const __m256i pack = packing(channels);
+    for (int g = 0; g < groups; g++, taps++, out += 4 * channels)
+        group(row, taps->offset, _mm256_loadu_si256((const void *)taps->pick),
+              _mm256_loadu_si256((const void *)taps->weight), pack, channels, out);
+}
+
+static void across2(const uint8_t *const *rows, const ei_taps *taps, int groups, int channels,
+                    int16_t *const *out) {
+    const __m256i pack = packing(channels);
+    const uint8_t *a = rows[0], *b = rows[1];
+    int16_t *x = out[0], *y = out[1];
+    for (int g = 0; g < groups; g++, taps++, x += 4 * channels, y += 4 * channels) {
+        const __m256i pick = _mm256_loadu_si256((const void *)taps->pick);
+        const __m256i weight = _mm256_loadu_si256((const void *)taps->weight);
+        group(a, taps->offset, pick, weight, pack, channels, x);
+        group(b, taps->offset, pick, weight, pack, channels, y);
     }
 }
 
@@ -116,4 +135,4 @@ static void gather(const uint8_t *row, uint32_t weight, int first, int n, uint32
     for (; i < n; i++) sum[i] = (first ? 0 : sum[i]) + weight * row[i];
 }
 
-const ei_rows ei_rows_avx2 = {EI_ISA_AVX2, across, down_u8, down_i8, down_f32, gather};
+const ei_rows ei_rows_avx2 = {EI_ISA_AVX2, across, across2, down_u8, down_i8, down_f32, gather};

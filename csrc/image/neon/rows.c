@@ -100,4 +100,4 @@ static void gather(const uint8_t *row, uint32_t weight, int first, int n, uint32
     for (; i < n; i++) sum[i] = (first ? 0 : sum[i]) + weight * row[i];
 }
 
-const ei_rows ei_rows_neon = {EI_ISA_NEON, across, down_u8, down_i8, down_f32, gather};
+const ei_rows ei_rows_neon = {EI_ISA_NEON, across, NULL, down_u8, down_i8, down_f32, gather};
