@@ -1,0 +1,84 @@
+"""Damaged model files are named errors: no other exception, no hang, no memory without bound."""
+
+from __future__ import annotations
+
+import itertools
+import time
+import tracemalloc
+from contextlib import suppress
+
+import models
+import mutate
+import numpy as np
+import pytest
+from conftest import shared_path
+
+from edgeinfer.engine.flatbuffer import read_flexbuffer
+from edgeinfer.engine.model import from_tflite
+from edgeinfer.engine.tflite_writer import write_tflite
+from edgeinfer.errors import ModelError, UnsupportedError
+
+SEEDS = {
+    "int8": lambda: write_tflite(models.network("int8")),
+    "float32": lambda: write_tflite(models.network("float32")),
+    "variables": lambda: write_tflite(models.variables()),
+}
+
+
+def attack(data: bytes, count: int, seed: int) -> tuple[int, int]:
+    """(read, refused) of `count` mutations; any other exception fails the test."""
+    read = refused = 0
+    for mutant in itertools.islice(mutate.mutations(data, np.random.default_rng(seed)), count):
+        try:
+            from_tflite(mutant)
+            read += 1
+        except (ModelError, UnsupportedError):
+            refused += 1
+    return read, refused
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_mutations_of_small_models(name: str) -> None:
+    read, refused = attack(SEEDS[name](), 1000, 1)
+    assert read > 20  # the mutations must get past the first check ...
+    assert refused > 20  # ... and hit the others
+
+
+@pytest.mark.parametrize("name", ["wakeword/okay_nabu.tflite", "edgetpu/split_concat.tflite"])
+def test_mutations_of_real_models(name: str) -> None:
+    read, refused = attack(shared_path("models/" + name).read_bytes(), 150, 2)
+    assert read
+    assert refused
+
+
+def test_every_truncation() -> None:
+    data = write_tflite(models.variables())
+    for size in range(0, len(data), 3):
+        with pytest.raises(ModelError):
+            from_tflite(data[:size])
+
+
+def test_memory_and_time_are_bounded() -> None:
+    data = write_tflite(models.network("int8"))
+    cases = list(itertools.islice(mutate.mutations(data, np.random.default_rng(3)), 200))
+    tracemalloc.start()
+    try:
+        start = time.monotonic()
+        for case in cases:
+            with suppress(ModelError, UnsupportedError):
+                from_tflite(case)
+        slow = time.monotonic() - start
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 << 20
+    assert slow < 30
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_flexbuffers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(100):
+        raw = rng.integers(0, 256, rng.integers(0, 60)).astype(np.uint8).tobytes()
+        with suppress(ModelError):
+            read_flexbuffer(raw, "options")
