@@ -19,8 +19,9 @@ static int check(const ei_node *node) {
     if (node->n_out != 1 || node->params_bytes != sizeof(ei_axis_params)) return EI_E_UNSUPPORTED;
     const ei_axis_params *p = node->params;
     const ei_tensor *y = node->out[0];
-    if (!y || p->count < 1 || (node->n_in != p->count && node->n_in != 2 * p->count) ||
-        p->axis < 0 || p->axis >= y->rank || !ei_element_bytes(y->dtype))
+    if (!y || p->count < 1 || p->count > node->n_in ||
+        (node->n_in != p->count && node->n_in != 2 * p->count) || p->axis < 0 ||
+        p->axis >= y->rank || !ei_element_bytes(y->dtype))
         return EI_E_UNSUPPORTED;
     int64_t outer = outer_of(y, p->axis), sum = 0;
     for (int i = 0; i < p->count; i++) {

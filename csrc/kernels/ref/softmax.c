@@ -19,6 +19,9 @@ static int check(const ei_node *node) {
     bool fixed = node->rounding == EI_ROUND_TFLITE;
     bool good = ei_is_q8(x) && table != fixed && p->diff_min <= 0 && p->shift >= 0 &&
                 p->shift <= 31 && p->reverse_shift >= -31 && p->reverse_shift <= 0;
+    int32_t lo, hi;
+    ei_int_range(y->dtype, &lo, &hi);
+    good = good && y->zero >= lo && y->zero <= hi;
     if (table) {
         const ei_tensor *t = node->in[1];
         good = good && t && t->dtype == EI_F32 && t->bytes == 256 * sizeof(float);
@@ -53,9 +56,14 @@ static int32_t row_max(const ei_tensor *x, int64_t at, int64_t n) {
     return max;
 }
 
-/* Rounding of a float to the nearest int32, in range. */
+/* A float as an int32 far from overflow, NaN too. */
 static int32_t to_int(float v) {
-    return v < -1e9f ? -1000000000 : v > 1e9f ? 1000000000 : (int32_t)v;
+    return !(v > -1e9f) ? -1000000000 : v > 1e9f ? 1000000000 : (int32_t)v;
+}
+
+/* Where exp of x[i] - max stands. The cast keeps a damaged plan's overlapping tensors inside. */
+static uint8_t entry(const ei_tensor *x, int64_t i, int32_t max) {
+    return (uint8_t)(255 - max + ei_load_int(x, i));
 }
 
 static void softmax_table(const ei_node *node, int64_t at, int64_t n) {
@@ -64,10 +72,10 @@ static void softmax_table(const ei_node *node, int64_t at, int64_t n) {
     int32_t max = row_max(x, at, n), lo, hi;
     ei_int_range(y->dtype, &lo, &hi);
     float sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += table[255 - max + ei_load_int(x, at + i)];
+    for (int64_t i = 0; i < n; i++) sum += table[entry(x, at + i, max)];
     float scale = 1.0f / (sum * y->scale);
     for (int64_t i = 0; i < n; i++) {
-        float v = table[255 - max + ei_load_int(x, at + i)] * scale;
+        float v = table[entry(x, at + i, max)] * scale;
         /* uint8 there: + 0.5, truncated, and no zero point */
         int32_t q = y->dtype == EI_U8 ? to_int(v + 0.5f) : to_int(roundf(v)) + y->zero;
         ei_store_int(y, at + i, ei_clamp_i32(q, lo, hi));
@@ -80,7 +88,7 @@ static void log_softmax_table(const ei_node *node, int64_t at, int64_t n) {
     int32_t max = row_max(x, at, n), lo, hi;
     ei_int_range(y->dtype, &lo, &hi);
     float sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += table[255 - max + ei_load_int(x, at + i)];
+    for (int64_t i = 0; i < n; i++) sum += table[entry(x, at + i, max)];
     float scale = x->scale / y->scale;
     float offset = (x->scale * (float)max + logf(sum)) / y->scale;
     for (int64_t i = 0; i < n; i++) {
