@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from ..errors import DelegateError
 from .base import Delegate
@@ -27,8 +27,21 @@ def get(name: str) -> Delegate:
 def _load(name: str) -> Delegate:
     if name in _MODULES:
         module = import_module(f"{__name__}.{_MODULES[name]}")
-        return module.create()  # type: ignore[no-any-return]
+        return module.create()
     for entry in entry_points(group="edgeinfer.delegates"):
         if entry.name == name:
-            return entry.load()()  # type: ignore[no-any-return]
+            return _from(entry)
     raise DelegateError(f"no delegate {name!r}; there are: {', '.join(names())}")
+
+
+def _from(entry: EntryPoint) -> Delegate:
+    """The delegate an installed package offers: its entry point names a function that makes it."""
+    try:
+        made = entry.load()()
+    except (ImportError, AttributeError, OSError) as exc:
+        raise DelegateError(
+            f"delegate {entry.name!r} ({entry.value}) cannot be loaded: {exc}"
+        ) from exc
+    if not isinstance(made, Delegate):
+        raise DelegateError(f"delegate {entry.name!r}: {entry.value} made {made!r}, no Delegate")
+    return made

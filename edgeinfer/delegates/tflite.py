@@ -23,7 +23,7 @@ def interpreter_class() -> Any:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         try:
-            from tflite_runtime.interpreter import Interpreter  # type: ignore[no-redef]
+            from tflite_runtime.interpreter import Interpreter
         except ImportError as exc:
             raise DelegateError(_MISSING) from exc
     return Interpreter
@@ -45,11 +45,22 @@ class _Bound:
         self.outputs = list(zip(indices, outputs, strict=True))
 
     def run(self) -> None:
+        """Copy in, invoke, copy out; DelegateError where the runtime fails."""
+        # No view may be held over invoke(): the runtime refuses to run then.
         for index, view in self.inputs:
-            self.interpreter.set_tensor(index, view)
-        self.interpreter.invoke()
+            np.copyto(self.interpreter.tensor(index)(), view, casting="no")
+        try:
+            self.interpreter.invoke()
+        except RuntimeError as exc:
+            raise DelegateError(f"tflite failed while running: {exc}") from exc
         for index, view in self.outputs:
-            view[...] = self.interpreter.get_tensor(index)
+            value = self.interpreter.tensor(index)()
+            if value.shape != view.shape:
+                raise DelegateError(
+                    f"tflite gave an output of shape {value.shape} for {view.shape}: shapes that "
+                    "depend on the data are not supported"
+                )
+            np.copyto(view, value, casting="no")
 
 
 class TfliteDelegate(Delegate):
@@ -66,9 +77,12 @@ class TfliteDelegate(Delegate):
         return None
 
     def supports(self, node: Node) -> Refusal | None:
-        if node.op in tflite_schema.OPERATORS:
-            return None
-        return Refusal("built-in operators only", node.op, "the public TFLite schema")
+        if not tflite_schema.carries_options(node.op):
+            return Refusal("built-in operators only", node.op, "the public TFLite schema")
+        state = next((t for t in node.inputs if t is not None and t.state), None)
+        if state is not None:
+            return Refusal("no memory between runs", str(state), "state belongs to the arena")
+        return None
 
     def compile(self, part: Graph) -> bytes:
         data = write_tflite(part)

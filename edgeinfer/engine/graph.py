@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import ModelError
 from .tensor import Tensor
 
 
@@ -28,7 +29,7 @@ class Node:
         """The i-th input, which must be there."""
         tensor = self.inputs[i] if i < len(self.inputs) else None
         if tensor is None:
-            raise ValueError(f"{self.op} {self.name!r} has no input {i}")
+            raise ModelError(f"{self.op} {self.name!r} has no input {i}; get the model again")
         return tensor
 
     def optional(self, i: int) -> Tensor | None:
