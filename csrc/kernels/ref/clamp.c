@@ -15,6 +15,7 @@ static int run(const ei_node *node, const ei_work *work) {
     if (node->in[0]->dtype == EI_F32) {
         const float *x = node->in[0]->data;
         float *y = node->out[0]->data, lo = p->fmin, hi = p->fmax;
+        EI_ELEMENTWISE
         for (int64_t i = begin; i < end; i++) {
             float v = x[i] < lo ? lo : x[i];
             y[i] = v > hi ? hi : v;
@@ -24,11 +25,13 @@ static int run(const ei_node *node, const ei_work *work) {
     if (node->in[0]->dtype == EI_I8) {
         const int8_t *x = node->in[0]->data;
         int8_t *y = node->out[0]->data, lo = (int8_t)p->min, hi = (int8_t)p->max;
+        EI_ELEMENTWISE
         for (int64_t i = begin; i < end; i++) y[i] = x[i] < lo ? lo : x[i] > hi ? hi : x[i];
         return EI_OK;
     }
     const uint8_t *x = node->in[0]->data;
     uint8_t *y = node->out[0]->data, lo = (uint8_t)p->min, hi = (uint8_t)p->max;
+    EI_ELEMENTWISE
     for (int64_t i = begin; i < end; i++) y[i] = x[i] < lo ? lo : x[i] > hi ? hi : x[i];
     return EI_OK;
 }

@@ -4,6 +4,14 @@
 
 #include "../kernel.h"
 
+/* Input and output of an elementwise loop may be the same memory: each element depends on itself
+ * alone, which the compiler cannot know. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define EI_ELEMENTWISE _Pragma("GCC ivdep")
+#else
+#define EI_ELEMENTWISE
+#endif
+
 /* One input and one output of the same shape, and parameters of that many bytes. */
 static inline bool ei_one_to_one(const ei_node *node, size_t params_bytes) {
     return node->n_in == 1 && node->n_out == 1 && node->in[0] && node->out[0] &&

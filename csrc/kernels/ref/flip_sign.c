@@ -11,6 +11,7 @@ static int run(const ei_node *node, const ei_work *work) {
     uint8_t *y = node->out[0]->data;
     int64_t begin, end;
     ei_elements(node, work, &begin, &end);
+    EI_ELEMENTWISE
     for (int64_t i = begin; i < end; i++) y[i] = x[i] ^ 0x80;
     return EI_OK;
 }

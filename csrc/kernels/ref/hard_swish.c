@@ -12,6 +12,7 @@ static int run(const ei_node *node, const ei_work *work) {
     float *y = node->out[0]->data;
     int64_t begin, end;
     ei_elements(node, work, &begin, &end);
+    EI_ELEMENTWISE
     for (int64_t i = begin; i < end; i++) {
         float gate = x[i] + 3.0f;
         gate = gate < 0.0f ? 0.0f : gate > 6.0f ? 6.0f : gate;

@@ -13,6 +13,7 @@ static int run(const ei_node *node, const ei_work *work) {
     float *y = node->out[0]->data;
     int64_t begin, end;
     ei_elements(node, work, &begin, &end);
+    EI_ELEMENTWISE
     for (int64_t i = begin; i < end; i++) y[i] = x[i] < 0 ? x[i] * alpha : x[i];
     return EI_OK;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "elementwise.h"
+#include "exp.h"
 #include "fixed_point.h"
 
 static int check(const ei_node *node) {
@@ -34,7 +35,9 @@ static int check(const ei_node *node) {
 static void softmax_f32(const float *x, float *y, int64_t n, float beta) {
     float max = x[0], sum = 0;
     for (int64_t i = 1; i < n; i++) max = x[i] > max ? x[i] : max;
-    for (int64_t i = 0; i < n; i++) sum += y[i] = expf((x[i] - max) * beta);
+    EI_ELEMENTWISE
+    for (int64_t i = 0; i < n; i++) y[i] = ei_exp((x[i] - max) * beta);
+    for (int64_t i = 0; i < n; i++) sum += y[i];
     float scale = 1.0f / sum;
     for (int64_t i = 0; i < n; i++) y[i] *= scale;
 }

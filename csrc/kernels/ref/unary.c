@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "elementwise.h"
+#include "exp.h"
 
 static bool on_i32(int function) {
     return function == EI_UNARY_ABS || function == EI_UNARY_NEG || function == EI_UNARY_SQUARE ||
@@ -18,47 +19,25 @@ static int check(const ei_node *node) {
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }
 
-static float abs_of(float x) {
-    return fabsf(x);
-}
-static float neg(float x) {
-    return -x;
-}
-static float square(float x) {
+static inline float square(float x) {
     return x * x;
 }
-static float sign(float x) {
+static inline float sign(float x) {
     return (float)((x > 0) - (x < 0));
 }
-static float rsqrt(float x) {
+static inline float rsqrt(float x) {
     return 1.0f / sqrtf(x);
 }
-static float elu(float x) {
+static inline float elu(float x) {
     return x < 0 ? expm1f(x) : x;
 }
-
-/* exp of a negative number only: no overflow, full accuracy on both sides. */
-static float logistic(float x) {
-    float e = expf(-fabsf(x)), small = e / (1.0f + e);
-    return x < 0 ? small : 1.0f - small;
-}
-
-static float gelu(float x) {
+static inline float gelu(float x) {
     return 0.5f * x * erfcf(-x * 0.70710678f);
 }
 
-static float gelu_tanh(float x) {
-    return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
+static inline float gelu_tanh(float x) {
+    return 0.5f * x * (1.0f + ei_tanh(0.79788456f * (x + 0.044715f * x * x * x)));
 }
-
-static float (*const functions[])(float) = {
-    [EI_UNARY_ABS] = abs_of,       [EI_UNARY_NEG] = neg,           [EI_UNARY_SQUARE] = square,
-    [EI_UNARY_SIGN] = sign,        [EI_UNARY_SQRT] = sqrtf,        [EI_UNARY_RSQRT] = rsqrt,
-    [EI_UNARY_EXP] = expf,         [EI_UNARY_LOG] = logf,          [EI_UNARY_SIN] = sinf,
-    [EI_UNARY_COS] = cosf,         [EI_UNARY_FLOOR] = floorf,      [EI_UNARY_CEIL] = ceilf,
-    [EI_UNARY_ROUND] = nearbyintf, [EI_UNARY_LOGISTIC] = logistic, [EI_UNARY_TANH] = tanhf,
-    [EI_UNARY_ELU] = elu,          [EI_UNARY_GELU] = gelu,         [EI_UNARY_GELU_TANH] = gelu_tanh,
-};
 
 static int32_t integer(int function, int32_t x) {
     switch (function) { /* unsigned: wraps at INT32_MIN instead of being undefined */
@@ -73,6 +52,37 @@ static int32_t integer(int function, int32_t x) {
     }
 }
 
+#define MAP(code, function)                                                                        \
+    case code:                                                                                     \
+        EI_ELEMENTWISE                                                                             \
+        for (int64_t i = begin; i < end; i++) y[i] = function(x[i]);                               \
+        break;
+
+static void map(int which, const float *x, float *y, int64_t begin, int64_t end) {
+    switch (which) {
+        MAP(EI_UNARY_ABS, fabsf)
+        MAP(EI_UNARY_NEG, -)
+        MAP(EI_UNARY_SQUARE, square)
+        MAP(EI_UNARY_SIGN, sign)
+        MAP(EI_UNARY_SQRT, sqrtf)
+        MAP(EI_UNARY_RSQRT, rsqrt)
+        MAP(EI_UNARY_EXP, ei_exp)
+        MAP(EI_UNARY_LOG, logf)
+        MAP(EI_UNARY_SIN, sinf)
+        MAP(EI_UNARY_COS, cosf)
+        MAP(EI_UNARY_FLOOR, floorf)
+        MAP(EI_UNARY_CEIL, ceilf)
+        MAP(EI_UNARY_ROUND, nearbyintf)
+        MAP(EI_UNARY_LOGISTIC, ei_logistic)
+        MAP(EI_UNARY_TANH, ei_tanh)
+        MAP(EI_UNARY_ELU, elu)
+        MAP(EI_UNARY_GELU, gelu)
+        MAP(EI_UNARY_GELU_TANH, gelu_tanh)
+    default:
+        break;
+    }
+}
+
 static int run(const ei_node *node, const ei_work *work) {
     int which = ((const ei_unary_params *)node->params)->function;
     int64_t begin, end;
@@ -83,10 +93,7 @@ static int run(const ei_node *node, const ei_work *work) {
         for (int64_t i = begin; i < end; i++) y[i] = integer(which, x[i]);
         return EI_OK;
     }
-    const float *x = node->in[0]->data;
-    float *y = node->out[0]->data;
-    float (*function)(float) = functions[which];
-    for (int64_t i = begin; i < end; i++) y[i] = function(x[i]);
+    map(which, node->in[0]->data, node->out[0]->data, begin, end);
     return EI_OK;
 }
 
