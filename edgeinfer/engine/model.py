@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import mmap
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError, UnsupportedError
 from .graph import Graph
+from .metadata import Normalisation, read_labels, read_metadata
 from .plan import Plan
 from .tensor import Tensor
 from .tflite import read_tflite
@@ -22,8 +21,9 @@ class Model:
     """A model file.
 
     `inputs` and `outputs` map names (of the file's signature, else of its tensors) to Tensor;
-    `labels` are the class names the file carries (empty where none); `hash` is the SHA-256 of the
-    file, hexadecimal.
+    `labels` are the class names the file carries (empty where none), `normalisation` how an input's
+    pixels are to be scaled, by input name, where the file says so; `metadata` are the named
+    buffers; `hash` is the SHA-256 of the file, hexadecimal.
     """
 
     graph: Graph
@@ -33,6 +33,7 @@ class Model:
     description: str = ""
     signature: str = ""
     labels: list[str] = field(default_factory=list)
+    normalisation: dict[str, Normalisation] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -68,8 +69,12 @@ def from_tflite(data: Any, path: str = "model") -> Model:
     found = read_tflite(data, path)
     digest = hashlib.sha256(data).hexdigest()
     model = Model(found.graph, path, digest, "tflite", found.description, found.signature)
-    model.labels = _labels(data)
     model.metadata = dict(found.metadata)
+    said = read_metadata(found.metadata.get("TFLITE_METADATA", b""), path)
+    model.description = said.description or found.description
+    model.labels = read_labels(data, said.labels)
+    names = list(model.inputs)
+    model.normalisation = {names[i]: n for i, n in said.normalisation.items() if i < len(names)}
     return model
 
 
@@ -81,18 +86,3 @@ def _map(path: str | Path) -> Any:
         raise ModelError(f"{path}: the file is empty; get it again") from exc
     except OSError as exc:
         raise ModelError(f"{path}: cannot be read ({exc.strerror}); check the path") from exc
-
-
-def _labels(data: Any) -> list[str]:
-    """Label file that TFLite metadata appends to the model as a zip archive."""
-    if bytes(data[-22:])[:4] != b"PK\x05\x06":
-        return []
-    try:
-        with zipfile.ZipFile(io.BytesIO(bytes(data))) as archive:
-            names = [i for i in archive.infolist() if i.filename.endswith(".txt")]
-            if not names or names[0].file_size > 1 << 20:
-                return []
-            text = archive.read(names[0]).decode("utf-8", "replace")
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return []
-    return [line.strip() for line in text.splitlines()]
