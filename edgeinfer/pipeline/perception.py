@@ -1,0 +1,91 @@
+"""Perception: from a Frame to Objects. The only place where the pipeline meets the engine."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..board import Board
+from ..engine.model import load
+from ..engine.session import Session
+from ..errors import ModelError, ShapeError
+from .messages import Frame, Message, Objects, Road
+from .stage import Stage, Timing
+
+#: The network that tools/train_road.py made for the CarRacing scene.
+ROAD_MODEL = Path(__file__).resolve().parent.parent / "models" / "road.tflite"
+
+
+class RoadPerception(Stage):
+    """Frame -> Objects.road by a network that gives the centre line as coordinates.
+
+    `model` is a .tflite file with one input, uint8 or int8 [1, height, width, 3] of pixels, and
+    one output of [2 * points + 3] numbers: x, y of each point, speed, yaw rate, and the logit of
+    being on the road. Beside it stands a .json with the `mean` and `deviation` that turn all but
+    the last into metres, m/s and rad/s, and `road_width_m`.
+    """
+
+    name = "perception"
+    inputs = ("source",)
+
+    def __init__(
+        self,
+        timing: Timing,
+        model: str | Path = ROAD_MODEL,
+        board: str | Board = "host",
+        threads: int = 1,
+    ) -> None:
+        self.timing, self.path, self.board, self.threads = timing, Path(model), board, threads
+
+    def open(self) -> None:
+        """Load the model and plan it for the board."""
+        record = _record(self.path.with_suffix(".json"))
+        self._mean = np.array(record["mean"], np.float32)
+        self._deviation = np.array(record["deviation"], np.float32)
+        self._width = float(record["road_width_m"])
+        self.session = Session(load(self.path), board=self.board, threads=self.threads)
+        (self._in,), (self._out,) = self.session.inputs, self.session.outputs
+        self._signed = self.session.inputs[self._in].dtype == "int8"
+        self._image = self.session[self._in][0]
+        out = self.session.outputs[self._out]
+        self._scale, self._zero = out.scale, out.zero
+        if out.count != len(self._mean) + 1:
+            raise ModelError(
+                f"{self.path}: {out.count} outputs, {len(self._mean) + 1} expected from its .json"
+            )
+
+    def step(self, inputs: Mapping[str, Message]) -> Objects:
+        """The road in the newest frame."""
+        frame = inputs["source"]
+        assert isinstance(frame, Frame)
+        if frame.image.shape != self._image.shape:
+            raise ShapeError(
+                f"frame {frame.seq} is {frame.image.shape}, {self.path.name} takes "
+                f"{self._image.shape}: use a source of that size"
+            )
+        if self._signed:  # int8 with zero point -128: the same bits less the sign
+            np.bitwise_xor(frame.image, 0x80, out=self._image.view(np.uint8))
+        else:
+            self._image[...] = frame.image
+        self.session.run()
+        return Objects(frame.seq, frame.stamp_ns, self._road())
+
+    def _road(self) -> Road:
+        raw = self.session[self._out].reshape(-1).astype(np.float32)
+        values = self._scale * (raw - self._zero)
+        real = values[:-1] * self._deviation + self._mean
+        confidence = 1.0 / (1.0 + math.exp(-float(values[-1])))
+        centre = real[:-2].reshape(-1, 2)
+        return Road(centre, self._width, confidence, max(float(real[-2]), 0.0), float(real[-1]))
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError) as exc:
+        raise ModelError(f"{path}: not readable ({exc}); it belongs beside the model") from exc
