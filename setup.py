@@ -23,6 +23,7 @@ class BuildEngine(build_ext):
         wrapper = temp / "_edgeinfer.c"
         _build.builder().emit_c_code(str(wrapper))
         ext.extra_objects = self._objects(temp)
+        ext.depends = list(ext.extra_objects)  # else a changed object would not be linked again
         ext.sources = [str(wrapper)]
         ext.include_dirs = [str(_build.CSRC)]
         super().build_extension(ext)
