@@ -11,6 +11,7 @@ from ..tensor import Tensor
 from .activation import fuse_activations
 from .dead import remove_dead
 from .fold import fold_constants
+from .hybrid import expand_hybrid_weights
 from .padding import fuse_padding
 from .sign import canonical_sign
 from .variables import resolve_variables
@@ -22,6 +23,7 @@ def prepare(graph: Graph, evaluate: Evaluate, *, isa: str, optimise: bool = True
     """A new graph ready for lowering; the given one is left as it was."""
     graph = _copy(graph)
     resolve_variables(graph)
+    expand_hybrid_weights(graph)
     fold_constants(graph, evaluate)
     if optimise:
         fuse_padding(graph)
