@@ -64,7 +64,11 @@ class _Bound:
 
 
 class TfliteDelegate(Delegate):
-    """Takes every built-in operator of the schema; the runtime itself has the last word."""
+    """Takes the operators of the schema and LiteRT's own custom ones.
+
+    The runtime has the last word when a part is compiled. `tolerance` stands for no bound: where it runs, no
+    kernel of ours defines the right answer.
+    """
 
     name = "tflite"
     tolerance = 1.0
@@ -77,8 +81,9 @@ class TfliteDelegate(Delegate):
         return None
 
     def supports(self, node: Node) -> Refusal | None:
-        if not tflite_schema.carries_options(node.op):
-            return Refusal("built-in operators only", node.op, "the public TFLite schema")
+        known = tflite_schema.carries_options(node.op) or node.op in tflite_schema.LITERT_CUSTOM
+        if not known:
+            return Refusal("operators of the runtime only", node.op, "the public TFLite schema")
         state = next((t for t in node.inputs if t is not None and t.state), None)
         if state is not None:
             return Refusal("no memory between runs", str(state), "state belongs to the arena")

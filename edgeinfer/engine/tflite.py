@@ -79,6 +79,9 @@ class _File:
         graph = self.graph(0, 0, signature)
         found = TfliteFile(graph, version, self.root.string(3), signature.key)
         found.operators, found.metadata = self.codes, self._metadata()
+        stamp = found.metadata.get("LiteRtStamp")
+        if stamp is not None:
+            _name_hardware(graph, stamp)
         return found
 
     def _code(self, table: Table) -> tuple[str, int]:
@@ -339,6 +342,14 @@ class _File:
             if raw is not None:
                 found[table.string(0)] = raw
         return found
+
+
+def _name_hardware(graph: Graph, stamp: memoryview) -> None:
+    """What LiteRT's compiler wrote of its target (maker, chip, zeros between), for error texts."""
+    words = bytes(stamp[:256]).replace(b"\0", b" ").decode("utf-8", "replace").split()
+    for node in graph.nodes:
+        if node.op == "DISPATCH_OP" and words:
+            node.attrs["compiled_for"] = "the NPU of " + " ".join(words)
 
 
 def _known(tensor: Tensor, written: set[int]) -> bool:

@@ -255,6 +255,16 @@ def union_of(op: str) -> int:
     return _UNION.get(op, 0)
 
 
+#: Custom operators that LiteRT's own package runs.
+LITERT_CUSTOM = (
+    "TFLite_Detection_PostProcess",
+    "Convolution2DTransposeBias",
+    "MaxPoolingWithArgmax2D",
+    "MaxUnpooling2D",
+    "AudioSpectrogram",
+    "Mfcc",
+)
+
 #: Custom operators that a vendor's compiler made: (hardware, what runs them).
 HARDWARE = {
     "edgetpu-custom-op": ("Google Coral Edge TPU", "libedgetpu.so.1 and the device"),

@@ -82,7 +82,7 @@ def test_refusals_name_rule_value_and_limit() -> None:
     assert delegate.available() is None
     x = Tensor("x", (1,), "float32")
     custom = delegate.supports(Node("ethos-u", [x], [x]))
-    assert custom == Refusal("built-in operators only", "ethos-u", "the public TFLite schema")
+    assert custom == Refusal("operators of the runtime only", "ethos-u", "the public TFLite schema")
     state = Tensor("cell", (1,), "float32", state=True)
     refusal = delegate.supports(Node("SVDF", [x, state], [x]))
     assert refusal is not None
@@ -96,7 +96,7 @@ def test_custom_operator_is_refused_with_every_reason() -> None:
     graph = Graph("g", [Node("nobody-has-this", [x], [y], name="n")], {"x": x}, {"y": y})
     with pytest.raises(UnsupportedError, match="nobody-has-this") as error:
         build(graph, fallback="tflite")
-    assert "tflite: built-in operators only" in str(error.value)
+    assert "tflite: operators of the runtime only" in str(error.value)
 
 
 def test_part_the_runtime_refuses_is_an_error_when_compiled() -> None:

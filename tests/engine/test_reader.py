@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as litert_schema
 from ai_edge_litert.interpreter import Interpreter
 from conftest import shared_path
 
-from edgeinfer.engine import tflite_schema
+from edgeinfer.engine import ops, tflite_schema
 from edgeinfer.engine.graph import Graph, Node
 from edgeinfer.engine.model import from_tflite
 from edgeinfer.engine.tensor import Quantisation, Tensor, per_tensor
@@ -392,10 +392,31 @@ def test_short_files(small: bytes, size: int) -> None:
 
 
 def test_hardware_of_compiled_operators() -> None:
-    hardware, missing = tflite_schema.hardware_of("edgetpu-custom-op") or ("", "")
-    assert "Edge TPU" in hardware
-    assert "libedgetpu" in missing
+    for op in tflite_schema.HARDWARE:
+        hardware, missing = tflite_schema.hardware_of(op) or ("", "")
+        assert hardware
+        assert missing
     assert tflite_schema.hardware_of("CONV_2D") is None
+
+
+def test_stamp_names_the_chip() -> None:
+    name = "models/edgetpu/simple_model_qualcomm_sm8650_precompiled.tflite"
+    node = read_tflite(shared_path(name).read_bytes()).graph.nodes[0]
+    with pytest.raises(UnsupportedError, match=r"Qualcomm SM8650.*dispatch library"):
+        ops.lower(node, ops.Context("xnnpack"))
+
+
+def test_refusals_of_what_no_kernel_runs() -> None:
+    cases = {
+        "edgetpu-custom-op": r"Edge TPU; it needs libedgetpu\.so",
+        "ethos-u": "Arm Ethos-U NPU",
+        "nobodys-op": r"nobodys-op .* custom operator that neither",
+        "CUMSUM": r"CUMSUM .* no kernel of ours; name a fallback",
+    }
+    for op, words in cases.items():
+        x = Tensor("x", (1, 4), "float32")
+        with pytest.raises(UnsupportedError, match=words):
+            ops.lower(Node(op, [x], [x]), ops.Context("xnnpack"))
 
 
 def real_models() -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from ...errors import UnsupportedError
 from ..graph import Node
 from ..tensor import Tensor
-from ..tflite_schema import hardware_of
+from ..tflite_schema import LITERT_CUSTOM, OPERATORS, hardware_of
 
 FAMILIES = ("conv", "math", "activation", "shape", "resize", "recurrent", "detection", "convert")
 
@@ -82,8 +82,14 @@ def lower(node: Node, ctx: Context) -> Step:
         hardware = hardware_of(node.op)
         if hardware is not None:
             raise UnsupportedError(
-                f"{node.op} (node {node.name!r}): this model was compiled for {hardware[0]}; "
-                f"it needs {hardware[1]}, or load the uncompiled model"
+                f"{node.op} (node {node.name!r}): this model was compiled for "
+                f"{node.attrs.get('compiled_for', hardware[0])}; it needs {hardware[1]}, "
+                "or load the uncompiled model"
+            )
+        if node.op not in (*OPERATORS, *LITERT_CUSTOM):
+            raise UnsupportedError(
+                f"{node.op} (node {node.name!r}): a custom operator that neither our kernels nor "
+                "LiteRT have; only the program the model was made for can run it"
             )
         types = ", ".join(t.dtype for t in node.inputs if t is not None)
         raise UnsupportedError(
