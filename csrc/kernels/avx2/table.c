@@ -1,7 +1,8 @@
 /* What avx2 overrides. One line a kernel; the loader takes the first whose check accepts. */
 #include "../kernel.h"
 
-#define KERNELS(X)
+#define KERNELS(X)                                                                                 \
+    X(hard_swish) X(leaky_relu) X(log_softmax) X(quantize) X(resize_bilinear) X(softmax) X(unary)
 
 #define DECLARE(name) extern const ei_kernel ei_avx2_##name;
 #define POINTER(name) &ei_avx2_##name,

@@ -4,6 +4,18 @@
 
 #include "../kernel.h"
 
+/* Plain loops gain most of what an ISA has by being compiled for it: another folder's file defines
+ * its prefix and includes the reference. Without contraction the results are the same bits. */
+#ifndef EI_FOLDER
+#define EI_FOLDER ref
+#endif
+#define EI_JOIN_(folder, name)  ei_##folder##_##name
+#define EI_JOIN(folder, name)   EI_JOIN_(folder, name)
+#define EI_TEXT_(folder)        #folder
+#define EI_TEXT(folder)         EI_TEXT_(folder)
+#define EI_KERNEL(name)         EI_JOIN(EI_FOLDER, name)
+#define EI_KERNEL_NAME(literal) EI_TEXT(EI_FOLDER) "/" literal
+
 /* Input and output of an elementwise loop may be the same memory: each element depends on itself
  * alone, which the compiler cannot know. */
 #if defined(__GNUC__) && !defined(__clang__)

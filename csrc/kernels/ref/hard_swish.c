@@ -21,5 +21,8 @@ static int run(const ei_node *node, const ei_work *work) {
     return EI_OK;
 }
 
-const ei_kernel ei_ref_hard_swish = {
-    .name = "ref/hard_swish", .op = EI_OP_HARD_SWISH, .parallel = true, .check = check, .run = run};
+const ei_kernel EI_KERNEL(hard_swish) = {.name = EI_KERNEL_NAME("hard_swish"),
+                                         .op = EI_OP_HARD_SWISH,
+                                         .parallel = true,
+                                         .check = check,
+                                         .run = run};

@@ -1,5 +1,6 @@
 /* LEAKY_RELU on f32; the 8-bit one is a LOOKUP. */
 #include "elementwise.h"
+#include "exp.h"
 
 static int check(const ei_node *node) {
     if (!ei_one_to_one(node, sizeof(ei_leaky_relu_params))) return EI_E_UNSUPPORTED;
@@ -14,9 +15,12 @@ static int run(const ei_node *node, const ei_work *work) {
     int64_t begin, end;
     ei_elements(node, work, &begin, &end);
     EI_ELEMENTWISE
-    for (int64_t i = begin; i < end; i++) y[i] = x[i] < 0 ? x[i] * alpha : x[i];
+    for (int64_t i = begin; i < end; i++) y[i] = ei_select(x[i] < 0.0f, x[i] * alpha, x[i]);
     return EI_OK;
 }
 
-const ei_kernel ei_ref_leaky_relu = {
-    .name = "ref/leaky_relu", .op = EI_OP_LEAKY_RELU, .parallel = true, .check = check, .run = run};
+const ei_kernel EI_KERNEL(leaky_relu) = {.name = EI_KERNEL_NAME("leaky_relu"),
+                                         .op = EI_OP_LEAKY_RELU,
+                                         .parallel = true,
+                                         .check = check,
+                                         .run = run};

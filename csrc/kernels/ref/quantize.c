@@ -78,5 +78,8 @@ static int run(const ei_node *node, const ei_work *work) {
     return EI_OK;
 }
 
-const ei_kernel ei_ref_quantize = {
-    .name = "ref/quantize", .op = EI_OP_QUANTIZE, .parallel = true, .check = check, .run = run};
+const ei_kernel EI_KERNEL(quantize) = {.name = EI_KERNEL_NAME("quantize"),
+                                       .op = EI_OP_QUANTIZE,
+                                       .parallel = true,
+                                       .check = check,
+                                       .run = run};

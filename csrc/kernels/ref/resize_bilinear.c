@@ -173,9 +173,9 @@ static int run(const ei_node *node, const ei_work *work) {
     return EI_OK;
 }
 
-const ei_kernel ei_ref_resize_bilinear = {.name = "ref/resize_bilinear",
-                                          .op = EI_OP_RESIZE_BILINEAR,
-                                          .parallel = true,
-                                          .check = check,
-                                          .scratch = scratch,
-                                          .run = run};
+const ei_kernel EI_KERNEL(resize_bilinear) = {.name = EI_KERNEL_NAME("resize_bilinear"),
+                                              .op = EI_OP_RESIZE_BILINEAR,
+                                              .parallel = true,
+                                              .check = check,
+                                              .scratch = scratch,
+                                              .run = run};

@@ -183,10 +183,13 @@ static int run(const ei_node *node, const ei_work *work) {
     return EI_OK;
 }
 
-const ei_kernel ei_ref_softmax = {
-    .name = "ref/softmax", .op = EI_OP_SOFTMAX, .parallel = true, .check = check, .run = run};
-const ei_kernel ei_ref_log_softmax = {.name = "ref/log_softmax",
-                                      .op = EI_OP_LOG_SOFTMAX,
+const ei_kernel EI_KERNEL(softmax) = {.name = EI_KERNEL_NAME("softmax"),
+                                      .op = EI_OP_SOFTMAX,
                                       .parallel = true,
                                       .check = check,
                                       .run = run};
+const ei_kernel EI_KERNEL(log_softmax) = {.name = EI_KERNEL_NAME("log_softmax"),
+                                          .op = EI_OP_LOG_SOFTMAX,
+                                          .parallel = true,
+                                          .check = check,
+                                          .run = run};

@@ -97,5 +97,8 @@ static int run(const ei_node *node, const ei_work *work) {
     return EI_OK;
 }
 
-const ei_kernel ei_ref_unary = {
-    .name = "ref/unary", .op = EI_OP_UNARY, .parallel = true, .check = check, .run = run};
+const ei_kernel EI_KERNEL(unary) = {.name = EI_KERNEL_NAME("unary"),
+                                    .op = EI_OP_UNARY,
+                                    .parallel = true,
+                                    .check = check,
+                                    .run = run};
