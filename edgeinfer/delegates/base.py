@@ -48,8 +48,11 @@ class Delegate(ABC):
         """None where it takes the node."""
 
     @abstractmethod
-    def compile(self, part: Graph) -> bytes:
-        """What is stored in the plan for this part."""
+    def compile(self, part: Graph, rounding: str = "xnnpack") -> bytes:
+        """What is stored in the plan for this part; `rounding` as in `engine.plan.build`.
+
+        DelegateError where the part cannot be compiled: better now than on the road.
+        """
 
     @abstractmethod
     def bind(
@@ -59,4 +62,6 @@ class Delegate(ABC):
         outputs: Sequence[np.ndarray],
         threads: int = 1,
     ) -> Executable:
-        """The compiled part on the memory given: views of the plan's arena."""
+        """The compiled part on the memory given: views of the plan's arena, in the order of the
+        part's inputs and outputs. DelegateError where it cannot run here.
+        """

@@ -4,6 +4,7 @@ what is installed. For what our kernels do not cover, when the user names it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,19 @@ from .base import Delegate, Executable, Refusal
 _MISSING = "neither ai-edge-litert nor tflite-runtime is installed: pip install ai-edge-litert"
 
 
-def interpreter_class() -> Any:
-    """The Interpreter class of the runtime that is installed; DelegateError where none is."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
+#: Sets of kernels: XNNPACK where it can, the reference ones, the optimised ones without XNNPACK
+#: (for the few operators the reference set lacks).
+_RESOLVERS = {"A": "AUTO", "R": "BUILTIN_REF", "B": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}
+
+
+def runtime() -> Any:
+    """The interpreter module of the runtime that is installed; DelegateError where none is."""
+    for name in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter"):
         try:
-            from tflite_runtime.interpreter import Interpreter
-        except ImportError as exc:
-            raise DelegateError(_MISSING) from exc
-    return Interpreter
+            return import_module(name)
+        except ImportError:
+            continue
+    raise DelegateError(_MISSING)
 
 
 class _Bound:
@@ -66,8 +70,8 @@ class _Bound:
 class TfliteDelegate(Delegate):
     """Takes the operators of the schema and LiteRT's own custom ones.
 
-    The runtime has the last word when a part is compiled. `tolerance` stands for no bound: where it runs, no
-    kernel of ours defines the right answer.
+    The runtime has the last word when a part is compiled. `tolerance` is one unit of the integers:
+    an operator that only the runtime's optimised kernels have may round in its own way.
     """
 
     name = "tflite"
@@ -75,7 +79,7 @@ class TfliteDelegate(Delegate):
 
     def available(self) -> str | None:
         try:
-            interpreter_class()
+            runtime()
         except DelegateError as exc:
             return str(exc)
         return None
@@ -89,14 +93,30 @@ class TfliteDelegate(Delegate):
             return Refusal("no memory between runs", str(state), "state belongs to the arena")
         return None
 
-    def compile(self, part: Graph) -> bytes:
+    def compile(self, part: Graph, rounding: str = "xnnpack") -> bytes:
+        """A letter for the runtime's set of kernels, then the .tflite bytes."""
         data = write_tflite(part)
-        self._open(data, 1)  # a part the runtime refuses must fail now, not on the road
-        return data
+        letters = "A" if rounding == "xnnpack" else "RB"
+        for letter in letters:
+            try:
+                self._open(letter.encode() + data, 1)
+                return letter.encode() + data
+            except DelegateError:
+                if letter == letters[-1]:
+                    raise
+        raise AssertionError("unreachable")
 
-    def _open(self, data: bytes, threads: int) -> Any:
+    def _open(self, compiled: bytes, threads: int) -> Any:
+        module, resolver = runtime(), _RESOLVERS.get(compiled[:1].decode("latin-1"))
+        if resolver is None:
+            raise DelegateError("a part made by another version of this delegate: compile it again")
+        kind = getattr(module.OpResolverType, resolver)
         try:
-            interpreter = interpreter_class()(model_content=data, num_threads=threads)
+            interpreter = module.Interpreter(
+                model_content=compiled[1:],
+                num_threads=threads,
+                experimental_op_resolver_type=kind,
+            )
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as exc:
             raise DelegateError(f"tflite refuses this part of the graph: {exc}") from exc

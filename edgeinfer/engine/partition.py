@@ -33,9 +33,9 @@ def lower_all(
             _taker([node], names, refusal)
             group.append(node)
             continue
-        _flush(graph, group, names, steps, parts)
+        _flush(graph, group, names, ctx.rounding, steps, parts)
         steps.append(step)
-    _flush(graph, group, names, steps, parts)
+    _flush(graph, group, names, ctx.rounding, steps, parts)
     return steps, parts
 
 
@@ -56,6 +56,7 @@ def _flush(
     graph: Graph,
     group: list[Node],
     names: Sequence[str],
+    rounding: str,
     steps: list[ops.Step],
     parts: list[Part],
 ) -> None:
@@ -63,13 +64,11 @@ def _flush(
         return
     part = _subgraph(graph, group)
     name = _taker(group, names, UnsupportedError("no kernel of ours"))
-    parts.append(Part(name, delegates.get(name).compile(part)))
+    parts.append(Part(name, delegates.get(name).compile(part, rounding)))
     inputs: list[Tensor | None] = [*part.inputs.values()]
     label = "+".join(dict.fromkeys(n.op for n in group))
     values = {"part": len(parts) - 1}
-    steps.append(
-        ops.Step("DELEGATE", inputs, [*part.outputs.values()], values=values, name=label)
-    )
+    steps.append(ops.Step("DELEGATE", inputs, [*part.outputs.values()], values=values, name=label))
     group.clear()
 
 

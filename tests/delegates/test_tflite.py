@@ -77,6 +77,31 @@ def test_graph_of_foreign_nodes_alone() -> None:
     np.testing.assert_allclose(got["y"], x.reshape(2, 2, 3).sum(1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("rounding", ["xnnpack", "tflite"])
+def test_the_plan_s_rounding_reaches_the_runtime(rounding: str) -> None:
+    """A convolution differs in the last unit between the sets of kernels: the named one runs."""
+    make = models.Maker("int8")
+    x = make.input("x", (1, 64, 64, 4))
+    graph = make.graph(make.conv(x, 16, kernel=5, activation="RELU"))
+    feeds = models.random_inputs(graph)
+    want = models.litert(write_tflite(graph), feeds, reference=rounding == "tflite")
+    other = models.litert(write_tflite(graph), feeds, reference=rounding != "tflite")
+    (name,) = want
+    assert not np.array_equal(want[name], other[name]), "this case cannot tell the two apart"
+    delegate = TfliteDelegate()
+    got = np.zeros_like(want[name])
+    delegate.bind(delegate.compile(graph, rounding), [feeds["x"]], [got]).run()
+    np.testing.assert_array_equal(got, want[name])
+
+
+def test_operator_without_reference_kernel_still_runs() -> None:
+    graph = segment_sum()
+    x, got = models.random_inputs(graph)["x"], np.zeros((2, 3), np.float32)
+    delegate = TfliteDelegate()
+    delegate.bind(delegate.compile(graph, "tflite"), [x], [got]).run()
+    np.testing.assert_allclose(got, x.reshape(2, 2, 3).sum(1), rtol=1e-6)
+
+
 def test_refusals_name_rule_value_and_limit() -> None:
     delegate = TfliteDelegate()
     assert delegate.available() is None
@@ -104,6 +129,11 @@ def test_part_the_runtime_refuses_is_an_error_when_compiled() -> None:
     graph.nodes[0].inputs.pop()
     with pytest.raises(DelegateError, match="refuses"):
         TfliteDelegate().compile(graph)
+
+
+def test_damaged_part_is_an_error() -> None:
+    with pytest.raises(DelegateError, match="made by another version"):
+        TfliteDelegate().bind(b"Zsomething", [], [])
 
 
 def test_shape_that_depends_on_data_is_an_error() -> None:
