@@ -80,11 +80,65 @@ static inline void copy_row(char *d, const char *s, int64_t n, int64_t ds, int64
     }
 }
 
+/* 8 x 8 bytes transposed in registers: neighbours at distance 1, 2 and 4 swap their off-diagonal
+ * halves. Source rows are `ss` apart, target rows `ds`. */
+static void block_1(char *d, const char *s, int64_t ds, int64_t ss) {
+    uint64_t x[8];
+    for (int k = 0; k < 8; k++) memcpy(&x[k], s + k * ss, 8);
+    for (int step = 1; step < 8; step *= 2) {
+        int bits = 8 * step;
+        uint64_t mask = step == 1   ? 0x00ff00ff00ff00ffu
+                        : step == 2 ? 0x0000ffff0000ffffu
+                                    : 0x00000000ffffffffu;
+        for (int k = 0; k < 8; k++) {
+            if (k & step) continue;
+            uint64_t swap = ((x[k] >> bits) ^ x[k + step]) & mask;
+            x[k + step] ^= swap;
+            x[k] ^= swap << bits;
+        }
+    }
+    for (int k = 0; k < 8; k++) memcpy(d + k * ds, &x[k], 8);
+}
+
+/* 8 x 8 elements of 4 bytes through a small array: whole rows are read and written. */
+static void block_4(char *d, const char *s, int64_t ds, int64_t ss) {
+    uint32_t x[8][8], y[8][8];
+    for (int k = 0; k < 8; k++) memcpy(x[k], s + k * ss, 32);
+    for (int k = 0; k < 8; k++)
+        for (int m = 0; m < 8; m++) y[k][m] = x[m][k];
+    for (int k = 0; k < 8; k++) memcpy(d + k * ds, y[k], 32);
+}
+
+/* A true transposition (source dense along dims[0], target along dims[1]) in blocks of 8 x 8. */
+static void transpose_plane(char *d, const char *s, const int64_t *dims, int64_t ds, int64_t ss,
+                            int64_t element) {
+    const int64_t whole_i = dims[0] / 8 * 8, whole_j = dims[1] / 8 * 8;
+    for (int64_t i = 0; i < whole_i; i += 8) {
+        for (int64_t j = 0; j < whole_j; j += 8) {
+            char *to = d + i * ds + j * element;
+            const char *from = s + i * element + j * ss;
+            if (element == 1)
+                block_1(to, from, ds, ss);
+            else
+                block_4(to, from, ds, ss);
+        }
+        for (int64_t k = i; k < i + 8; k++)
+            copy_row(d + k * ds + whole_j * element, s + k * element + whole_j * ss,
+                     dims[1] - whole_j, element, ss, element);
+    }
+    for (int64_t i = whole_i; i < dims[0]; i++)
+        copy_row(d + i * ds, s + i * element, dims[1], element, ss, element);
+}
+
 /* The two innermost dimensions in squares, so that the cache lines of a transposition are used
  * whole before they are evicted. */
 static void copy_plane(char *d, const char *s, const int64_t *dims, const int64_t *ds,
                        const int64_t *ss, int64_t element) {
     enum { SIDE = 32 };
+    if ((element == 1 || element == 4) && ss[0] == element && ds[1] == element) {
+        transpose_plane(d, s, dims, ds[0], ss[1], element);
+        return;
+    }
     if (element > 64 || ss[1] < ss[0]) { /* long pieces, or rows already in order */
         for (int64_t i = 0; i < dims[0]; i++)
             copy_row(d + i * ds[0], s + i * ss[0], dims[1], ds[1], ss[1], element);
@@ -111,6 +165,19 @@ static void copy_dims(const ei_strided *s, int level, char *dst, const char *src
     }
 }
 
+/* The dimension along which the source is dense goes next to the innermost: then the two form a
+ * plane that copy_plane can take in blocks. */
+static void order(ei_strided *s) {
+    int to = s->rank - 2;
+    for (int i = 0; i < to; i++) {
+        if (s->src[i] != s->element) continue;
+        int64_t dim = s->dims[i], dst = s->dst[i], src = s->src[i];
+        s->dims[i] = s->dims[to], s->dst[i] = s->dst[to], s->src[i] = s->src[to];
+        s->dims[to] = dim, s->dst[to] = dst, s->src[to] = src;
+        return;
+    }
+}
+
 void ei_strided_copy(ei_strided *s, void *dst, const void *src, const ei_work *work) {
     for (int i = 0; i < s->rank; i++)
         if (s->dims[i] == 0) return;
@@ -121,6 +188,7 @@ void ei_strided_copy(ei_strided *s, void *dst, const void *src, const ei_work *w
         memmove((char *)dst + begin, (const char *)src + begin, (size_t)(end - begin));
         return;
     }
+    order(s);
     int64_t begin, end;
     ei_split(s->dims[0], 1, work, &begin, &end);
     if (begin == end) return;
