@@ -22,11 +22,15 @@ FOLDERS = (_HERE / "boards", _HERE.parent / "boards")
 
 @dataclass(frozen=True)
 class StageBudget:
-    """What one stage may cost on a board: rate Hz, budget and maximum input age, milliseconds."""
+    """What one stage may cost on a board: rate Hz, budget and maximum input age, milliseconds.
+
+    `core`: the core it is to run on, None for any.
+    """
 
     rate_hz: float
     budget_ms: float
     max_age_ms: float
+    core: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,9 @@ def _find(name: str | Path) -> Path:
 def _parse(data: dict[str, Any], path: Path) -> Board:
     try:
         stages = {
-            name: StageBudget(float(s["rate_hz"]), float(s["budget_ms"]), float(s["max_age_ms"]))
+            name: StageBudget(
+                float(s["rate_hz"]), float(s["budget_ms"]), float(s["max_age_ms"]), s.get("core")
+            )
             for name, s in data.pop("stages", {}).items()
         }
         board = data.pop("board")

@@ -1,0 +1,248 @@
+"""Pipeline: stages between a source and a sink, behind a guard.
+
+    pipeline = Pipeline([perception, planning, control], source, sink, board="host")
+    report = pipeline.run_inline()                # simulated time, deterministic
+    report = pipeline.run_processes(seconds=60)   # real time, one process a stage
+
+Sources and sinks are objects or functions without arguments that open them (for processes: such
+that can be pickled, e.g. functools.partial(open_source, url)). A source that can `write` and is
+given without a sink is both, as a simulator is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import board as boards
+from ..board import Board
+from .guard import Guard, GuardLimits
+from .inline import Durations, Inline, Tick
+from .loop import WORKING, Event
+from .messages import Command, Message
+from .realtime import RealTime
+from .record import ACTUATOR, Recorder
+from .schedule import SOURCE, Admission, admit, order
+from .stage import Stage, Timing
+from .statistics import Collector, RunReport
+from .trace import Trace
+
+
+class Log:
+    """Where events go: statistics, record, trace, whoever else asked."""
+
+    def __init__(
+        self,
+        recorder: Recorder | None,
+        trace: Trace | None,
+        on_event: Callable[[Event], None] | None,
+    ) -> None:
+        self.collector = Collector()
+        self._recorder, self._trace, self._on_event = recorder, trace, on_event
+
+    def event(self, event: Event, time_ns: int) -> None:
+        """Count it, keep it."""
+        self.collector.add(event)
+        if self._trace is not None:
+            self._trace.add(event)
+        if self._recorder is not None and (event.mode in WORKING or event.stage == "guard"):
+            self._recorder.event(event, time_ns)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def message(self, topic: str, count: int, message: Message, time_ns: int) -> None:
+        """Record it."""
+        if self._recorder is not None:
+            self._recorder.message(topic, count, message, time_ns)
+
+    def both(self, event: Event, message: Message | None) -> None:
+        """An event and the message it gave, as inline runs tell them."""
+        topic = ACTUATOR if event.stage == "guard" else event.stage
+        if event.stage == SOURCE and message is not None:
+            self.message(topic, event.output, message, event.release_ns)
+            self.event(event, event.release_ns)
+            return
+        self.event(event, event.release_ns)
+        if message is not None:
+            self.message(topic, event.output, message, event.release_ns)
+
+
+class Pipeline:
+    """Stages wired by name. `guard`: its limits; `board`: name or data (cores, real time).
+
+    `commands` names the stage whose Command goes to the guard: by default the one that no other
+    reads. ValueError where the wiring is wrong.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        source: Any,
+        sink: Any = None,
+        *,
+        guard: GuardLimits | None = None,
+        board: Board | str | Path = "host",
+        commands: str | None = None,
+    ) -> None:
+        self.stages = order(stages)
+        self.source, self.sink = source, sink
+        self.limits = guard or GuardLimits()
+        self.board = board if isinstance(board, Board) else boards.load(board)
+        self.commands = commands or _last(self.stages)
+
+    @property
+    def timings(self) -> list[tuple[str, Timing]]:
+        """Names and timings of the stages, in the order of the data."""
+        return [(s.name, s.timing) for s in self.stages]
+
+    def admission(self, source_hz: float) -> Admission:
+        """The schedulability analysis for this board."""
+        limit = float(self.board.extra.get("realtime", {}).get("utilisation_limit", 0.9))
+        pinned = {
+            n: b.core
+            for n, b in self.board.stages.items()
+            if b.core is not None and n in self._names
+        }
+        return admit(self.stages, source_hz, self.board.cores, limit, pinned)
+
+    @property
+    def _names(self) -> set[str]:
+        return {s.name for s in self.stages}
+
+    def run_inline(
+        self,
+        *,
+        frames: int | None = None,
+        deadlines: bool = False,
+        durations: Durations | None = None,
+        record: str | Path | None = None,
+        png: bool = False,
+        trace: str | Path | None = None,
+        observe: Callable[[Tick], None] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        admit: str = "check",
+    ) -> RunReport:
+        """Run on simulated time until the source ends or gave `frames`.
+
+        `deadlines`: results over budget come late, as measured, or as `durations` says. `record`,
+        `trace`: files to write. `admit`: "check" or "anyway".
+        """
+        opened: list[Any] = []
+        try:
+            source, sink = _open_ends(self.source, self.sink, opened)
+            self._admit(source.rate_hz, admit)
+            for stage in self.stages:
+                stage.open()
+                opened.append(stage)
+            recorder = self._recorder(record, png, opened)
+            tracer = Trace() if trace is not None else None
+            log, guard = Log(recorder, tracer, on_event), Guard(self.limits)
+            write = sink.write if sink is not None else _nowhere
+            inline = Inline(
+                self.stages,
+                self.commands,
+                guard,
+                log.both,
+                write,
+                plant=sink is source,
+                deadlines=deadlines,
+                durations=durations,
+                observe=observe,
+            )
+            began = time.monotonic()
+            inline.run(source, frames)
+            wall = time.monotonic() - began
+        finally:
+            _close(opened)
+        if tracer is not None and trace is not None:
+            tracer.write(trace)
+        return log.collector.report(self.timings, guard.counters, wall)
+
+    def run_processes(
+        self,
+        *,
+        seconds: float | None = None,
+        record: str | Path | None = None,
+        png: bool = False,
+        trace: str | Path | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        admit: str = "check",
+        realtime: Mapping[str, RealTime] | None = None,
+        max_frame: tuple[int, int] = (1080, 1920),
+        method: str = "spawn",
+    ) -> RunReport:
+        """Run in real time, one process a stage, until the source ends or `seconds` passed.
+
+        `realtime`: settings by stage name ("source" and "guard" too), else the board's;
+        `max_frame`: largest height and width of a frame; `method`: how processes are started,
+        "spawn" or "forkserver". A stage that crashes is named in the report; what remains goes
+        down the ladder to safe commands and silence, then all stop.
+        """
+        from .process import Supervisor
+
+        self._admit(_rate(self.source, self.stages), admit)
+        opened: list[Any] = []
+        tracer = Trace() if trace is not None else None
+        try:
+            log = Log(self._recorder(record, png, opened), tracer, on_event)
+            supervisor = Supervisor(self, log, record is not None, realtime, max_frame, method)
+            report = supervisor.run(seconds)
+        finally:
+            _close(opened)
+        if tracer is not None and trace is not None:
+            tracer.write(trace)
+        return report
+
+    def _recorder(self, path: str | Path | None, png: bool, opened: list[Any]) -> Recorder | None:
+        if path is None:
+            return None
+        recorder = Recorder(path, self.stages, self.limits, self.commands, png)
+        opened.append(recorder)
+        return recorder
+
+    def _admit(self, source_hz: float, how: str) -> None:
+        if how not in ("check", "anyway"):
+            raise ValueError(f'admit={how!r}: give "check" or "anyway"')
+        if how == "check":
+            self.admission(source_hz).check()
+
+
+def _last(stages: list[Stage]) -> str:
+    read = {name for s in stages for name in s.inputs}
+    ends = [s.name for s in stages if s.name not in read]
+    if len(ends) != 1:
+        raise ValueError(f"no other stage reads {ends}: say commands=NAME which gives the Command")
+    return ends[0]
+
+
+def _rate(source: Any, stages: list[Stage]) -> float:
+    """The source's rate; where it is not open yet, that of the stages that read it."""
+    if hasattr(source, "rate_hz"):
+        return float(source.rate_hz)
+    return max((s.timing.rate_hz for s in stages if SOURCE in s.inputs), default=1.0)
+
+
+def open_end(end: Any, opened: list[Any]) -> Any:
+    """A source or sink as it is; one given as a function is opened, and noted to be closed."""
+    if end is None or hasattr(end, "read") or hasattr(end, "write"):
+        return end
+    opened.append(end())
+    return opened[-1]
+
+
+def _open_ends(source: Any, sink: Any, opened: list[Any]) -> tuple[Any, Any]:
+    source = open_end(source, opened)
+    if sink is None:
+        return source, source if hasattr(source, "write") else None
+    return source, open_end(sink, opened)
+
+
+def _close(opened: list[Any]) -> None:
+    for thing in reversed(opened):
+        thing.close()
+
+
+def _nowhere(command: Command) -> None:
+    """A sink for pipelines without one."""
