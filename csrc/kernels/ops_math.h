@@ -40,6 +40,18 @@ typedef struct ei_reduce_params {
     int32_t multiplier, shift, divide;
     float scale;
 } ei_reduce_params;
+
+/* UNIDIRECTIONAL_SEQUENCE_LSTM; arrays by gate: input, forget, cell, output. Integer form: the
+ * scales of the two sums of each gate to Q3.12, and of output gate * tanh(cell) to the output. */
+typedef struct ei_lstm_params {
+    int32_t time_major;
+    float cell_clip;     /* 0: none */
+    int32_t cell_clip_q; /* in steps of the cell state */
+    int32_t cell_scale_log2;
+    int32_t input_multiplier[4], input_shift[4];
+    int32_t recurrent_multiplier[4], recurrent_shift[4];
+    int32_t hidden_multiplier, hidden_shift, hidden_zero;
+} ei_lstm_params;
 /* cffi:end */
 
 #endif

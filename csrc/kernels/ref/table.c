@@ -24,6 +24,7 @@
     X(leaky_relu)                                                                                  \
     X(log_softmax)                                                                                 \
     X(logical)                                                                                     \
+    X(lstm)                                                                                       \
     X(lookup)                                                                                      \
     X(mirror_pad)                                                                                  \
     X(pad)                                                                                         \
