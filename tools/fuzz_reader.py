@@ -29,6 +29,7 @@ sys.path[:0] = [str(_ROOT), str(_ROOT / "tests"), str(_ROOT / "tests" / "fuzz")]
 
 _SECONDS = 10
 _MEMORY = 4 << 30
+_ATHERIS_MAX = 1 << 14
 
 
 def seeds(folder: Path | None) -> list[bytes]:
@@ -97,23 +98,34 @@ def own_loop(found: list[bytes], minutes: float, plan: bool, out: Path, seed: in
     return outcomes
 
 
+def instrument() -> None:
+    """Import our reader with counters of coverage: before anything else imports it."""
+    import atheris
+
+    with atheris.instrument_imports(include=["edgeinfer.engine"]):
+        import edgeinfer.engine.metadata
+        import edgeinfer.engine.model
+        import edgeinfer.engine.tflite  # noqa: F401
+
+
 def with_atheris(found: list[bytes], minutes: float, plan: bool, out: Path) -> None:
     """libFuzzer, guided by the coverage of our reader. Does not return."""
     import atheris
 
-    with atheris.instrument_imports(include=["edgeinfer.engine"]):
-        import edgeinfer.engine.flatbuffer
-        import edgeinfer.engine.model  # noqa: F401
     corpus = out / "corpus"
     corpus.mkdir(exist_ok=True)
     for data in found:
-        if len(data) < 1 << 16:
+        if len(data) <= _ATHERIS_MAX:
             (corpus / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
 
     def one(data: bytes) -> None:
         try_one(data, plan)
 
-    limits = [f"-max_total_time={int(60 * minutes)}", "-max_len=65536", f"-timeout={_SECONDS}"]
+    limits = [
+        f"-max_total_time={int(60 * minutes)}",
+        f"-max_len={_ATHERIS_MAX}",
+        f"-timeout={_SECONDS}",
+    ]
     limits += ["-rss_limit_mb=4096", f"-artifact_prefix={out}/"]
     atheris.Setup([sys.argv[0], *limits, str(corpus)], one)
     atheris.Fuzz()
@@ -131,6 +143,8 @@ def main() -> int:
     parser.add_argument("--atheris", action="store_true")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.atheris:
+        instrument()
     found = seeds(args.seeds)
     if args.atheris:
         with_atheris(found, args.minutes, args.plan, args.out)

@@ -26,7 +26,15 @@ from ... import _native
 from ..graph import Node
 from ..tensor import Tensor
 from . import Context, Step, rule, tables
-from .checks import EIGHT_BIT, expect_same, expect_shape, expect_types, made, refuse
+from .checks import (
+    EIGHT_BIT,
+    broadcast_shape,
+    expect_same,
+    expect_shape,
+    expect_types,
+    made,
+    refuse,
+)
 from .checks import scalar_quantisation as quantisation
 
 _F = np.float32
@@ -107,7 +115,7 @@ def prelu(node: Node, ctx: Context) -> Step:
     """PRELU: alpha (input 1) broadcast from the right, of the input's type."""
     x, y = _both(node, ("float32", *EIGHT_BIT))
     alpha = node.input(1)
-    if alpha.dtype != x.dtype or np.broadcast_shapes(x.shape, alpha.shape) != x.shape:
+    if alpha.dtype != x.dtype or broadcast_shape(node, x, alpha) != x.shape:
         raise refuse(node, f"alpha {alpha} does not fit {x}")
     values = dict.fromkeys(("positive_multiplier", "positive_shift"), 0)
     values |= dict.fromkeys(("negative_multiplier", "negative_shift"), 0)

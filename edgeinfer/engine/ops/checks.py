@@ -33,6 +33,14 @@ def expect_shape(node: Node, tensor: Tensor, shape: tuple[int, ...]) -> None:
         )
 
 
+def broadcast_shape(node: Node, a: Tensor, b: Tensor) -> tuple[int, ...]:
+    """The shape two tensors broadcast to from the right; ShapeError where they do not."""
+    try:
+        return tuple(np.broadcast_shapes(a.shape, b.shape))
+    except ValueError:
+        raise ShapeError(f"{node.op} (node {node.name!r}): {a} and {b} do not broadcast") from None
+
+
 def expect_rank(node: Node, tensor: Tensor, ranks: tuple[int, ...]) -> None:
     """UnsupportedError unless the tensor has one of the ranks."""
     if len(tensor.shape) not in ranks:

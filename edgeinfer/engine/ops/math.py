@@ -19,6 +19,7 @@ from . import Context, Step, rule
 from .checks import (
     EIGHT_BIT,
     axis_of,
+    broadcast_shape,
     expect_rank,
     expect_same,
     expect_shape,
@@ -80,7 +81,7 @@ def binary(node: Node, ctx: Context) -> Step:
     expect_types(node, out, (*allowed, *EIGHT_BIT) if arithmetic or extreme else allowed)
     if a.dtype != b.dtype or a.dtype != out.dtype:
         raise refuse(node, f"{a}, {b} and {out} differ in type")
-    expect_shape(node, out, np.broadcast_shapes(a.shape, b.shape))
+    expect_shape(node, out, broadcast_shape(node, a, b))
     fixed = dict(_NO_FIXED)
     if out.dtype in EIGHT_BIT and arithmetic:
         fixed = _fixed(node, a, b, out, ctx.rounding)
