@@ -40,6 +40,7 @@
     X(split)                                                                                       \
     X(strided_slice)                                                                               \
     X(tile)                                                                                        \
+    X(transpose_conv)                                                                              \
     X(transpose)                                                                                   \
     X(unary)
 

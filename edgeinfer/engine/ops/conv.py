@@ -184,3 +184,55 @@ def fully_connected(node: Node, ctx: Context) -> Step:
     values = dict.fromkeys(("kernel_h", "kernel_w", "stride_h", "stride_w"), 1)
     values |= dict.fromkeys(("dilation_h", "dilation_w", "groups", "multiplier"), 1)
     return _finish(node, ctx, "FULLY_CONNECTED", [x, w], values, rows * w.count)
+
+
+def _transposed(node: Node, ctx: Context, x: Tensor, w: Tensor, bias: Tensor | None) -> Step:
+    """x [N,H,W,C], w [OC,KH,KW,C] -> [N,OH,OW,OC], the size as the model's output says."""
+    out, a = node.outputs[0], node.attrs
+    for tensor in (x, w, out):
+        expect_rank(node, tensor, (4,))
+    if w.shape[3] != x.shape[3] or w.shape[0] != out.shape[3] or x.shape[0] != out.shape[0]:
+        raise refuse(node, f"{w} does not lead from {x} to {out}")
+    pads, sizes = [], []
+    for d, stride in ((1, a["stride_h"]), (2, a["stride_w"])):
+        kernel = w.shape[d]
+        if a["padding"] == "SAME":
+            size, before, _ = same_padding(out.shape[d], kernel, stride, 1)
+        else:
+            size, before = (out.shape[d] - kernel) // stride + 1, 0
+        pads.append(before)
+        sizes.append(size)
+    if tuple(sizes) != x.shape[1:3]:
+        raise refuse(node, f"{out} is not what {x} gives with this kernel, stride and padding")
+    values = {
+        "kernel_h": w.shape[1], "kernel_w": w.shape[2],
+        "stride_h": a["stride_h"], "stride_w": a["stride_w"], "dilation_h": 1, "dilation_w": 1,
+        "pad_top": pads[0], "pad_left": pads[1], "pad_bottom": 0, "pad_right": 0,
+        "groups": 1, "multiplier": 1,
+    }  # fmt: skip
+    plain = Node(node.op, [x, w, bias], node.outputs, node.attrs, node.name)
+    return _finish(plain, ctx, "TRANSPOSE_CONV", [x, w], values, x.count * w.count // w.shape[3])
+
+
+@rule("TRANSPOSE_CONV")
+def transpose_conv(node: Node, ctx: Context) -> Step:
+    """Output shape (constant), w [OC,KH,KW,C], x, optional bias."""
+    return _transposed(node, ctx, node.input(2), node.input(1), node.optional(3))
+
+
+@rule("Convolution2DTransposeBias")
+def transpose_conv_bias(node: Node, ctx: Context) -> Step:
+    """MediaPipe's custom form: x, w, bias; options are int32 padding (1 SAME, 2 VALID), strides."""
+    raw = node.attrs.get("custom_bytes", b"")
+    if len(raw) < 12:
+        raise refuse(node, f"its options have {len(raw)} bytes; padding and two strides take 12")
+    padding, stride_w, stride_h = np.frombuffer(bytes(raw[:12]), "<i4")
+    if padding not in (1, 2) or stride_w < 1 or stride_h < 1:
+        raise refuse(node, f"padding {padding}, strides {stride_h} x {stride_w} in its options")
+    attrs = {
+        "padding": "SAME" if padding == 1 else "VALID",
+        "stride_w": int(stride_w),
+        "stride_h": int(stride_h),
+    }
+    plain = Node(node.op, node.inputs, node.outputs, attrs, node.name)
+    return _transposed(plain, ctx, node.input(0), node.input(1), node.optional(2))
