@@ -98,7 +98,10 @@ def requantisation(
     if rounding == "xnnpack":
         scale = _F(x.scale) * w.quant.scale.astype(_F) / _F(out.scale)
         return [made("scale", np.broadcast_to(scale, (channels,)).astype(_F)), None]
-    real = np.float64(_F(x.scale)) * w.quant.scale.astype(np.float64) / np.float64(_F(out.scale))
+    product = np.float64(_F(x.scale)) * w.quant.scale.astype(np.float64)
+    if w.dtype == "uint8":  # TFLite's per-tensor form multiplies the two scales in float32
+        product = (_F(x.scale) * w.quant.scale.astype(_F)).astype(np.float64)
+    real = product / np.float64(_F(out.scale))
     pairs = [quantize_multiplier(float(r)) for r in np.broadcast_to(real, (channels,))]
     multiplier, shift = np.array(pairs, np.int32).T
     return [made("multiplier", multiplier), made("shift", shift)]
