@@ -19,7 +19,7 @@ from enum import Enum
 
 import numpy as np
 
-from .messages import Command, Message, Origin, Trajectory
+from .messages import Command, Message, Origin, Trajectory, parse
 from .slot import Published
 from .stage import Stage
 
@@ -133,12 +133,20 @@ class Runner:
         if mode is Mode.RUN:
             self._used.update((name, m.number) for name, m in newest.items())
             inputs = {name: m.message for name, m in newest.items()}
-            out = self.stage.step(inputs)
+            out = self._step(inputs)
             if isinstance(out, Command):
                 self._valid, self._last = inputs, out
             if out is not None or not self.commands or self._last is None:
                 return Mode.RUN, out
         return self._hold(now_ns) or self._stop()
+
+    def _step(self, inputs: Mapping[str, Message]) -> Message | None:
+        """The stage's result as it is after a journey: single precision, checked, its own copy.
+
+        Without it, processes (that send bytes) and inline runs (that need not) would differ.
+        """
+        out = self.stage.step(inputs)
+        return None if out is None else parse(out.to_bytes())
 
     def _hold(self, now_ns: int) -> tuple[Mode, Message] | None:
         """The last valid inputs once more, their trajectories moved on; None where too old."""
@@ -153,7 +161,7 @@ class Runner:
             if held is None:
                 return None
             inputs[name] = held
-        out = self.stage.step(inputs) if inputs else None
+        out = self._step(inputs) if inputs else None
         if not isinstance(out, Command):
             return None
         self._last = replace(out, origin=Origin.HELD)

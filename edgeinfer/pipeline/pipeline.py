@@ -5,8 +5,8 @@
     report = pipeline.run_processes(seconds=60)   # real time, one process a stage
 
 Sources and sinks are objects or functions without arguments that open them (for processes: such
-that can be pickled, e.g. functools.partial(open_source, url)). A source that can `write` and is
-given without a sink is both, as a simulator is.
+that can be pickled, e.g. functools.partial(open_source, url)). A simulator is both: give the same
+object or function as source and as sink.
 """
 
 from __future__ import annotations
@@ -232,11 +232,16 @@ def open_end(end: Any, opened: list[Any]) -> Any:
     return opened[-1]
 
 
+def is_plant(source: Any, sink: Any) -> bool:
+    """Whether source and sink are one simulator: the same, or no sink and the source can write."""
+    return sink is source or (sink is None and hasattr(source, "write"))
+
+
 def _open_ends(source: Any, sink: Any, opened: list[Any]) -> tuple[Any, Any]:
-    source = open_end(source, opened)
-    if sink is None:
-        return source, source if hasattr(source, "write") else None
-    return source, open_end(sink, opened)
+    opened_source = open_end(source, opened)
+    if is_plant(source, sink) or is_plant(opened_source, sink):
+        return opened_source, opened_source
+    return opened_source, open_end(sink, opened)
 
 
 def _close(opened: list[Any]) -> None:

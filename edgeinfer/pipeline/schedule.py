@@ -17,6 +17,7 @@ from ..errors import AdmissionError
 from .stage import Stage
 
 SOURCE = "source"
+RESERVED = (SOURCE, "guard", "supervisor", "actuator", "events")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def order(stages: Sequence[Stage]) -> list[Stage]:
     """Stages so that each comes after those it reads; ValueError where that cannot be."""
     names = [s.name for s in stages]
     for stage in stages:
-        if names.count(stage.name) > 1 or stage.name in (SOURCE, "guard"):
+        if names.count(stage.name) > 1 or stage.name in RESERVED:
             raise ValueError(f"stage name {stage.name!r} is taken: rename one of them")
         for name in stage.inputs:
             if name not in names and name != SOURCE:
@@ -133,9 +134,16 @@ def _place(
     return pinned, load
 
 
-def offsets(stages: Sequence[Stage]) -> dict[str, int]:
-    """When each stage's first release comes after the source's (ns): once its inputs are due."""
-    ready: dict[str, int] = {SOURCE: 0}
+def offsets(stages: Sequence[Stage], source_ns: int | None = None) -> dict[str, int]:
+    """When each stage's first release comes after the source's (ns): once its inputs are due.
+
+    `source_ns`: time the source takes to hand over a frame; by default a tenth of the shortest
+    period of those that read it.
+    """
+    if source_ns is None:
+        periods = [s.timing.period_ns for s in stages if SOURCE in s.inputs]
+        source_ns = min(periods, default=0) // 10
+    ready: dict[str, int] = {SOURCE: source_ns}
     starts = {}
     for stage in order(stages):
         starts[stage.name] = max((ready[name] for name in stage.inputs), default=0)

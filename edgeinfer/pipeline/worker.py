@@ -1,0 +1,245 @@
+"""The process of one stage, of the source, and of guard and sink; or of a simulator that is both."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+import traceback
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from .guard import Guard, GuardLimits
+from .inline import REST, guard_event
+from .loop import WORKING, Event, Mode, Runner
+from .messages import Command, Frame
+from .outbox import DONE, EVENT, FAILED, MESSAGE, READY, Outbox
+from .realtime import PeriodicLoop, RealTime, apply, now_ns, sleep_until
+from .schedule import SOURCE
+from .slot import Published, Slot
+from .stage import Stage
+
+_POLL_NS = 1_000_000
+_LIVE_NS = 1_000_000_000  # stamps this close to now are of this machine's clock
+
+
+@dataclass
+class Task:
+    """What a process is to do. `control`: a slot: first value the start (ns), second: stop."""
+
+    name: str
+    control: Slot
+    pipe: Any
+    inputs: dict[str, Slot]
+    realtime: RealTime
+    offset_ns: int = 0
+    output: Slot | None = None
+    stage: Stage | None = None
+    commands: bool = False
+    limits: GuardLimits = field(default_factory=GuardLimits)
+    source: Any = None
+    sink: Any = None
+    rate_hz: float = 0.0
+    record: bool = False
+
+
+def main(task: Task) -> None:
+    """Entry of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
+    outbox = Outbox(task.pipe.fileno())
+    worker = (StageWorker if task.stage is not None else EndsWorker)(task, outbox)
+    status = 0
+    try:
+        worker.open()
+        gc.collect()  # from here on no collection: it would fall into a period
+        gc.freeze()
+        gc.disable()
+        granted = apply(task.realtime)
+        outbox.put(READY, json.dumps(asdict(granted)).encode())
+        outbox.flush()
+        worker.run(worker.wait_start())
+        outbox.put(DONE, json.dumps(worker.last_words()).encode())
+    except BaseException:
+        outbox.put(FAILED, traceback.format_exc().encode())
+        status = 1
+    finally:
+        outbox.drain()
+        worker.close()
+    sys.exit(status)
+
+
+class Worker:
+    """Base: start, stop, telling."""
+
+    def __init__(self, task: Task, outbox: Outbox) -> None:
+        self.task, self.outbox = task, outbox
+        self._parent = os.getppid()
+        self._newest: dict[str, Published] = {}
+
+    def open(self) -> None:
+        """Load what is needed."""
+
+    def close(self) -> None:
+        """Release it."""
+
+    def run(self, start_ns: int) -> None:
+        """The loop, until stopped."""
+        raise NotImplementedError
+
+    def last_words(self) -> dict[str, Any]:
+        """What to tell at the end."""
+        return {"dropped": self.outbox.dropped}
+
+    def wait_start(self) -> int:
+        """Wait for the supervisor's word; the time of the first release."""
+        while not (told := self.task.control.read()):
+            if os.getppid() != self._parent:
+                sys.exit(1)
+            sleep_until(now_ns() + _POLL_NS)
+        return int.from_bytes(told[1], "little")
+
+    def stopped(self) -> bool:
+        """Whether to stop: told to, or left alone."""
+        return self.task.control.count > 1 or os.getppid() != self._parent
+
+    def newest(self) -> dict[str, Published]:
+        """The newest message of each input."""
+        for name, slot in self.task.inputs.items():
+            known = self._newest.get(name)
+            if (known is None or slot.count != known.number) and (found := slot.newest()):
+                self._newest[name] = found
+        return self._newest
+
+    def tell(self, event: Event, time_ns: int) -> None:
+        """Send an event to the supervisor."""
+        self.outbox.put(EVENT, event.to_json(), time=time_ns)
+        self.outbox.flush()
+
+    def publish(self, data: bytes, topic: str, time_ns: int) -> int:
+        """Write a message to the output slot; its number."""
+        assert self.task.output is not None
+        number = self.task.output.write(data, time_ns)
+        if self.task.record:
+            self.outbox.put(MESSAGE, data, topic, number, time_ns)
+        return number
+
+
+class StageWorker(Worker):
+    """Runs one stage at its rate."""
+
+    def __init__(self, task: Task, outbox: Outbox) -> None:
+        super().__init__(task, outbox)
+        assert task.stage is not None
+        self.stage = task.stage
+        self.runner = Runner(task.stage, task.commands, task.limits.safe_brake)
+
+    def open(self) -> None:
+        self.stage.open()
+
+    def close(self) -> None:
+        self.stage.close()
+
+    def run(self, start_ns: int) -> None:
+        grid = PeriodicLoop(start_ns + self.task.offset_ns, self.stage.timing.period_ns)
+        while not self.stopped():
+            missed = grid.wait()
+            self.release(now_ns(), missed, grid.lateness_ns)
+
+    def release(self, now: int, missed: int, lateness: int) -> None:
+        """One release: choose, work, publish, tell."""
+        newest = dict(self.newest())
+        mode = self.runner.choose(newest, now)
+        if mode not in WORKING:
+            self.tell(Event(self.task.name, mode, now, now, missed=missed), now)
+            return
+        used = {k: m.number for k, m in newest.items()} if mode is Mode.RUN else None
+        skipped = self.runner.skipped(newest) if used else 0
+        mode, out = self.runner.work(mode, newest, now)
+        data = out.to_bytes() if out is not None else b""
+        end = now_ns()
+        number = self.publish(data, self.task.name, end) if data else 0
+        took = end - now
+        late = took > self.stage.timing.budget_ns
+        seq, age = (out.seq, end - out.stamp_ns) if out is not None else (-1, -1)
+        self.tell(
+            Event(self.task.name, mode, now, now, took, used, number, seq, age, late, skipped,
+                  missed, lateness),
+            now,
+        )  # fmt: skip
+
+
+class EndsWorker(Worker):
+    """Source, guard with sink, or both where one simulator is both."""
+
+    def __init__(self, task: Task, outbox: Outbox) -> None:
+        super().__init__(task, outbox)
+        self.guard = Guard(task.limits)
+        self.source: Any = None
+        self.sink: Any = None
+        self._offered = self._sent = 0
+
+    def open(self) -> None:
+        self.source, self.sink = _opened(self.task.source), _opened(self.task.sink)
+        if self.source is not None and self.sink is None and self.task.inputs:
+            self.sink = self.source
+
+    def close(self) -> None:
+        for end in {id(e): e for e in (self.source, self.sink) if e is not None}.values():
+            end.close()
+
+    def last_words(self) -> dict[str, Any]:
+        counters = self.guard.counters if self.task.inputs else None
+        return {**super().last_words(), "guard": counters}
+
+    def run(self, start_ns: int) -> None:
+        rate = self.source.rate_hz if self.source is not None else self.task.rate_hz
+        grid = PeriodicLoop(start_ns + self.task.offset_ns, round(1e9 / rate))
+        frame = self.source.read() if self.source is not None else None
+        live = frame is not None and 0 <= now_ns() - frame.stamp_ns < _LIVE_NS
+        while not self.stopped():
+            if not live:
+                grid.wait()
+            if self.source is not None:
+                if frame is None:
+                    return
+                self.take(frame if live else None, frame)
+            if self.task.inputs:
+                self.actuate(now_ns())
+            if self.source is not None:
+                frame = self.source.read()
+
+    def take(self, stamped: Frame | None, frame: Frame) -> None:
+        """Publish a frame; one of another clock is stamped now."""
+        now = now_ns()
+        frame = stamped or Frame(frame.seq, now, frame.image)
+        number = self.publish(frame.to_bytes(), SOURCE, now)
+        self.tell(Event(SOURCE, Mode.RUN, now, now, output=number, seq=frame.seq), now)
+
+    def actuate(self, now: int) -> None:
+        """One period of the guard and what is behind it."""
+        used, text = None, ""
+        for name, found in self.newest().items():
+            if found.number != self._offered and isinstance(found.message, Command):
+                self._offered, used = found.number, {name: found.number}
+                text = self.guard.offer(found.message, found.number, now).name.lower()
+        sent = self.guard.output(now)
+        self._send(sent)
+        text = f"{self.guard.state.name.lower()} {text}".strip()
+        self.tell(guard_event(now, used, sent, self._sent, text, now), now)
+
+    def _send(self, sent: Command | None) -> None:
+        if sent is None:
+            if self.sink is not None and self.sink is self.source:
+                self.sink.write(REST)  # a simulator's actuators that hear nothing
+            return
+        self._sent += 1
+        if self.sink is not None:
+            self.sink.write(sent)
+        if self.task.record:
+            self.outbox.put(MESSAGE, sent.to_bytes(), "actuator", self._sent, now_ns())
+
+
+def _opened(end: Any) -> Any:
+    return end() if end is not None and not hasattr(end, "close") else end
