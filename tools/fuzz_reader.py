@@ -4,7 +4,8 @@
 
 Every file under FOLDER (default: the shared models, else three small ones made here) is a seed.
 An exception that is not one of ours, a case above 10 s or above 4 GB is a crash: its bytes go to
---out, with the traceback. `--plan` also plans what was read. `--atheris` lets libFuzzer guide the
+--out, with the traceback. `--plan` also plans what was read and runs
+it once (the case under way is in OUT/current.tflite: look there where the process dies). `--atheris` lets libFuzzer guide the
 mutations by coverage (pip install atheris). The exit status says whether crashes were found.
 """
 
@@ -29,6 +30,7 @@ sys.path[:0] = [str(_ROOT), str(_ROOT / "tests"), str(_ROOT / "tests" / "fuzz")]
 
 _SECONDS = 10
 _MEMORY = 4 << 30
+_RUN_BYTES = 1 << 20
 _ATHERIS_MAX = 1 << 14
 
 
@@ -50,6 +52,7 @@ def try_one(data: bytes, plan: bool) -> str:
     """Read (and plan) a file; the kind of outcome. Raises what is not an error of ours."""
     from edgeinfer.engine.model import from_tflite
     from edgeinfer.engine.plan import build
+    from edgeinfer.engine.session import Session
     from edgeinfer.errors import EdgeInferError, ModelError, UnsupportedError
 
     try:
@@ -59,14 +62,19 @@ def try_one(data: bytes, plan: bool) -> str:
     if not plan:
         return "read"
     try:
-        build(graph, isa="ref")
+        planned = build(graph, isa="ref")
     except EdgeInferError as exc:
         return "plan: " + type(exc).__name__
-    return "planned"
+    if planned.arena_bytes > _RUN_BYTES:
+        return "planned"
+    Session(planned).run()
+    return "run"
 
 
 def guarded(data: bytes, plan: bool, out: Path, outcomes: Counter[str]) -> None:
     """try_one under the limits of time and memory; a crash is saved and counted by its place."""
+    if plan:
+        (out / "current.tflite").write_bytes(data)
     signal.setitimer(signal.ITIMER_REAL, _SECONDS)
     try:
         outcomes[try_one(data, plan)] += 1

@@ -15,8 +15,10 @@ from conftest import shared_path
 
 from edgeinfer.engine.flatbuffer import read_flexbuffer
 from edgeinfer.engine.model import from_tflite
+from edgeinfer.engine.plan import build
+from edgeinfer.engine.tensor import per_tensor
 from edgeinfer.engine.tflite_writer import write_tflite
-from edgeinfer.errors import ModelError, UnsupportedError
+from edgeinfer.errors import EdgeInferError, ModelError, UnsupportedError
 
 SEEDS = {
     "int8": lambda: write_tflite(models.network("int8")),
@@ -73,6 +75,33 @@ def test_memory_and_time_are_bounded() -> None:
         tracemalloc.stop()
     assert peak < 64 << 20
     assert slow < 30
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_what_was_read_plans_or_is_refused_by_name(name: str) -> None:
+    planned = 0
+    cases = mutate.mutations(SEEDS[name](), np.random.default_rng(4))
+    for mutant in itertools.islice(cases, 400):
+        with suppress(EdgeInferError):
+            build(from_tflite(mutant).graph, isa="ref")
+            planned += 1
+    assert planned
+
+
+def test_nonsense_that_fuzzing_found() -> None:
+    tiny = models.network("int8")
+    for tensor in tiny.nodes[0].outputs:
+        tensor.quant = per_tensor(1e-45)
+    no_channels = models.network("float32")
+    kernel = no_channels.nodes[0].input(1)
+    kernel.shape, kernel.data = (8, 3, 3, 5), np.zeros((8, 3, 3, 5), np.float32)
+    unlike = models.network("float32")
+    unlike.nodes[3].inputs[1] = unlike.inputs["x"]
+    nothing = models.network("float32")
+    nothing.nodes[3].inputs.pop()
+    for graph in (tiny, no_channels, unlike, nothing):
+        with pytest.raises(EdgeInferError):
+            build(from_tflite(write_tflite(graph)).graph, isa="ref")
 
 
 @pytest.mark.parametrize("seed", range(20))

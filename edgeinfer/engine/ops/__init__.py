@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from ...errors import UnsupportedError
+import numpy as np
+
+from ...errors import ModelError, UnsupportedError
 from ..graph import Node
 from ..tensor import Tensor
 from ..tflite_schema import LITERT_CUSTOM, OPERATORS, hardware_of
@@ -96,6 +98,18 @@ def lower(node: Node, ctx: Context) -> Step:
             f"{node.op} (node {node.name!r}, inputs {types or 'none'}): no kernel of ours; "
             "name a fallback delegate that has it, e.g. fallback='tflite'"
         )
-    step = found(node, ctx)
+    step = _apply(found, node, ctx)
     step.name = step.name or node.name
     return step
+
+
+def _apply(rule: Lower, node: Node, ctx: Context) -> Step:
+    """The rule, where a file of nonsense (scales of 1e-45, no channels) must end in an error."""
+    try:
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            return rule(node, ctx)
+    except (ArithmeticError, ValueError, IndexError) as exc:
+        shapes = "; ".join(str(t) for t in (*node.inputs, *node.outputs) if t is not None)
+        raise ModelError(
+            f"{node.op} (node {node.name!r}): its shapes or scales make no sense ({exc}): {shapes}"
+        ) from exc
