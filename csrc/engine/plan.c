@@ -22,18 +22,22 @@ static int check_header(const uint8_t *data, uint64_t size, ei_error *err) {
     if (!data || (uintptr_t)data % EI_ALIGN)
         return ei_fail(err, EI_E_ARGUMENT, "plan memory must be %d-byte aligned", EI_ALIGN);
     if (size < sizeof *h || memcmp(h->magic, "EIPLAN\r\n", 8))
-        return ei_fail(err, EI_E_FORMAT, "not a plan file (%llu bytes): make one with "
-                       "'edgeinfer compile MODEL -o PLAN'", (unsigned long long)size);
+        return ei_fail(err, EI_E_FORMAT,
+                       "not a plan file (%llu bytes): make one with "
+                       "'edgeinfer compile MODEL -o PLAN'",
+                       (unsigned long long)size);
     if (h->version != EI_PLAN_VERSION)
-        return ei_fail(err, EI_E_VERSION, "plan format %u, this engine reads %d: compile the model "
-                       "again", h->version, EI_PLAN_VERSION);
+        return ei_fail(err, EI_E_VERSION,
+                       "plan format %u, this engine reads %d: compile the model "
+                       "again",
+                       h->version, EI_PLAN_VERSION);
     if (h->file_bytes != size)
         return ei_fail(err, EI_E_FORMAT, "plan is truncated: %llu bytes of %llu",
                        (unsigned long long)size, (unsigned long long)h->file_bytes);
     ei_file_header zeroed = *h;
     zeroed.crc32 = 0;
-    uint32_t crc = ei_crc32(ei_crc32(0, &zeroed, sizeof zeroed), data + sizeof *h,
-                            size - sizeof *h);
+    uint32_t crc =
+        ei_crc32(ei_crc32(0, &zeroed, sizeof zeroed), data + sizeof *h, size - sizeof *h);
     if (crc != h->crc32)
         return ei_fail(err, EI_E_FORMAT, "plan is damaged: checksum %08x, expected %08x", crc,
                        h->crc32);
@@ -49,8 +53,10 @@ static int check_header(const uint8_t *data, uint64_t size, ei_error *err) {
         h->rounding > EI_ROUND_TFLITE || h->isa >= EI_ISAS)
         return ei_fail(err, EI_E_FORMAT, "plan is damaged: a section lies outside the file");
     if (!ei_isa_has((int)h->isa))
-        return ei_fail(err, EI_E_ISA, "plan is for ISA '%s', this machine has '%s': compile the "
-                       "model again for it", ei_isa_name((int)h->isa), ei_isa_name(ei_isa_best()));
+        return ei_fail(err, EI_E_ISA,
+                       "plan is for ISA '%s', this machine has '%s': compile the "
+                       "model again for it",
+                       ei_isa_name((int)h->isa), ei_isa_name(ei_isa_best()));
     return EI_OK;
 }
 
@@ -62,12 +68,14 @@ static int bind_tensor(ei_plan *p, uint32_t i, ei_error *err) {
     const ei_file_header *h = p->header;
     const ei_file_tensor *f = &p->file_tensors[i];
     ei_tensor *t = &p->tensors[i];
-    uint64_t unit = ei_dtype_bytes(f->dtype), bytes = unit, data = h->file_bytes - h->off_data;
+    uint64_t unit = ei_dtype_bytes(f->dtype), bytes = unit, extent = unit,
+             data = h->file_bytes - h->off_data;
     bool good = unit && f->rank <= EI_MAX_DIMS && f->kind <= EI_STATE &&
                 f->name < h->strings_bytes && f->offset % unit == 0;
     for (int d = 0; good && d < EI_MAX_DIMS; d++) {
         t->dims[d] = d < f->rank ? f->dims[d] : 1;
-        good = t->dims[d] >= 0 && (t->dims[d] == 0 || bytes <= MAX_BYTES / (uint64_t)t->dims[d]);
+        good = t->dims[d] >= 0 && (t->dims[d] == 0 || extent <= MAX_BYTES / (uint64_t)t->dims[d]);
+        if (t->dims[d]) extent *= (uint64_t)t->dims[d]; /* strides of empty tensors fit too */
         bytes *= (uint64_t)t->dims[d];
     }
     good = good && bytes == f->bytes &&
@@ -161,8 +169,10 @@ int ei_plan_open(const void *data, uint64_t size, ei_plan **plan, ei_error *err)
     if (!p->tensors || !p->nodes || !p->pointers)
         status = ei_fail(err, EI_E_MEMORY, "out of memory opening a plan");
     if (!status) status = bind_all(p, err);
-    if (status) ei_plan_close(p);
-    else *plan = p;
+    if (status)
+        ei_plan_close(p);
+    else
+        *plan = p;
     return status;
 }
 
@@ -174,11 +184,21 @@ void ei_plan_close(ei_plan *p) {
     free(p);
 }
 
-int ei_plan_inputs(const ei_plan *p) { return (int)p->header->n_inputs; }
-int ei_plan_outputs(const ei_plan *p) { return (int)p->header->n_outputs; }
-int ei_plan_tensors(const ei_plan *p) { return (int)p->header->n_tensors; }
-int ei_plan_steps(const ei_plan *p) { return (int)p->header->n_steps; }
-uint64_t ei_plan_arena_bytes(const ei_plan *p) { return p->header->arena_bytes; }
+int ei_plan_inputs(const ei_plan *p) {
+    return (int)p->header->n_inputs;
+}
+int ei_plan_outputs(const ei_plan *p) {
+    return (int)p->header->n_outputs;
+}
+int ei_plan_tensors(const ei_plan *p) {
+    return (int)p->header->n_tensors;
+}
+int ei_plan_steps(const ei_plan *p) {
+    return (int)p->header->n_steps;
+}
+uint64_t ei_plan_arena_bytes(const ei_plan *p) {
+    return p->header->arena_bytes;
+}
 
 int ei_plan_input(const ei_plan *p, int i) {
     return i >= 0 && i < ei_plan_inputs(p) ? (int)p->args[i] : -1;
@@ -201,7 +221,9 @@ int ei_plan_tensor(const ei_plan *p, int tensor, ei_tensor_info *info) {
     return EI_OK;
 }
 
-static bool is_step(const ei_plan *p, int step) { return step >= 0 && step < ei_plan_steps(p); }
+static bool is_step(const ei_plan *p, int step) {
+    return step >= 0 && step < ei_plan_steps(p);
+}
 
 const char *ei_plan_step_name(const ei_plan *p, int step) {
     return is_step(p, step) ? p->strings + p->file_steps[step].name : NULL;
@@ -231,8 +253,12 @@ int ei_plan_step_tensors(const ei_plan *p, int step, int *tensors, int count) {
     return f->n_in << 16 | f->n_out;
 }
 
-int ei_plan_isa(const ei_plan *p) { return (int)p->header->isa; }
-int ei_plan_rounding(const ei_plan *p) { return (int)p->header->rounding; }
+int ei_plan_isa(const ei_plan *p) {
+    return (int)p->header->isa;
+}
+int ei_plan_rounding(const ei_plan *p) {
+    return (int)p->header->rounding;
+}
 
 int ei_plan_step_delegate(const ei_plan *p, int step) {
     return is_step(p, step) ? (int)p->file_steps[step].delegate : -1;
