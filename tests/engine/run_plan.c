@@ -1,0 +1,59 @@
+/* Loads and runs a saved plan with no Python: run_plan PLAN INPUT OUTPUT [THREADS]. The input file
+ * holds the bytes of all inputs in order, the output file gets those of all outputs. */
+#include "edgeinfer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void *read_file(const char *path, size_t *size) {
+    FILE *f = fopen(path, "rb");
+    if (!f) return NULL;
+    fseek(f, 0, SEEK_END);
+    *size = (size_t)ftell(f);
+    rewind(f);
+    void *data = aligned_alloc(EI_ALIGN, (*size + 2 * EI_ALIGN) / EI_ALIGN * EI_ALIGN);
+    if (data && fread(data, 1, *size, f) != *size) *size = 0;
+    fclose(f);
+    return data;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 4) return 2;
+    size_t size = 0, input_size = 0;
+    void *file = read_file(argv[1], &size);
+    uint8_t *input = read_file(argv[2], &input_size);
+    ei_plan *plan = NULL;
+    ei_session *session = NULL;
+    ei_error err = {0};
+    if (ei_plan_open(file, size, &plan, &err) ||
+        ei_session_create(plan, argc > 4 ? atoi(argv[4]) : 1, &session, &err)) {
+        fprintf(stderr, "%d %s\n", err.status, err.text);
+        ei_plan_close(plan);
+        free(file);
+        free(input);
+        return 1;
+    }
+    size_t at = 0;
+    for (int i = 0; i < ei_plan_inputs(plan); i++) {
+        ei_tensor_info info;
+        ei_plan_tensor(plan, ei_plan_input(plan, i), &info);
+        if (at + info.bytes > input_size) break;
+        memcpy(ei_session_tensor(session, ei_plan_input(plan, i)), input + at, info.bytes);
+        at += info.bytes;
+    }
+    int status = 0;
+    for (int k = 0; k < 3 && !status; k++) status = ei_session_run(session);
+    FILE *out = fopen(argv[3], "wb");
+    for (int i = 0; out && i < ei_plan_outputs(plan); i++) {
+        ei_tensor_info info;
+        ei_plan_tensor(plan, ei_plan_output(plan, i), &info);
+        fwrite(ei_session_tensor(session, ei_plan_output(plan, i)), 1, info.bytes, out);
+    }
+    if (out) fclose(out);
+    ei_session_destroy(session);
+    ei_plan_close(plan);
+    free(file);
+    free(input);
+    return status;
+}
