@@ -192,6 +192,11 @@ class Inline:
         return Tick(now, self._frame.message, messages, sent)
 
 
+def is_plant(source: Any, sink: Any) -> bool:
+    """Whether source and sink are one simulator: the same, or no sink and the source can write."""
+    return sink is source or (sink is None and hasattr(source, "write"))
+
+
 def guard_event(
     now: int, used: dict[str, int] | None, sent: Command | None, count: int, text: str, start: int
 ) -> Event:

@@ -6,6 +6,7 @@ counted: telling must not make a stage late.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
@@ -69,10 +70,8 @@ class Inbox:
         self.fd = fd
         self._data = bytearray()
         os.set_blocking(fd, False)
-        try:
+        with contextlib.suppress(OSError):  # a smaller pipe: more waits in the stage's process
             fcntl.fcntl(fd, _F_SETPIPE_SZ, _PIPE_BYTES)
-        except OSError:
-            pass  # a smaller pipe: more waits in the stage's process
 
     def entries(self) -> Iterator[tuple[bytes, str, int, int, bytes]]:
         """(kind, topic, number, time, content) of all that has arrived whole."""
@@ -90,8 +89,6 @@ class Inbox:
         del self._data[:at]
 
     def _fetch(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             while piece := os.read(self.fd, _PIPE_BYTES):
                 self._data += piece
-        except BlockingIOError:
-            pass

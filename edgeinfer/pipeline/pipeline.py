@@ -19,7 +19,7 @@ from typing import Any
 from .. import board as boards
 from ..board import Board
 from .guard import Guard, GuardLimits
-from .inline import Durations, Inline, Tick
+from .inline import Durations, Inline, Tick, is_plant
 from .loop import WORKING, Event
 from .messages import Command, Message
 from .realtime import RealTime
@@ -230,11 +230,6 @@ def open_end(end: Any, opened: list[Any]) -> Any:
         return end
     opened.append(end())
     return opened[-1]
-
-
-def is_plant(source: Any, sink: Any) -> bool:
-    """Whether source and sink are one simulator: the same, or no sink and the source can write."""
-    return sink is source or (sink is None and hasattr(source, "write"))
 
 
 def _open_ends(source: Any, sink: Any, opened: list[Any]) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EdgeInferError
+from .inline import is_plant
 from .loop import Event
 from .messages import parse
 from .outbox import DONE, EVENT, FAILED, MESSAGE, READY, Inbox
@@ -93,13 +94,15 @@ class Supervisor:
             wall = time.monotonic() - began
         finally:
             self._stop()
-        dropped = [f"{c.name}: {n} entries of the record lost, its pipe was full"
-                   for c in self.children.values() if (n := (c.done or {}).get("dropped"))]  # fmt: skip
-        counters = next(
-            (g for c in self.children.values() if (g := (c.done or {}).get("guard"))), {}
-        )
+        said = {c.name: c.done or {} for c in self.children.values()}
+        self.warnings += [
+            f"{name}: {words['dropped']} entries of the record lost, its pipe was full"
+            for name, words in said.items()
+            if words.get("dropped")
+        ]
+        counters: dict[str, int] = said[GUARD].get("guard") or {}
         return self.log.collector.report(
-            self.pipeline.timings, counters, wall, self.crashed, self.warnings + dropped
+            self.pipeline.timings, counters, wall, self.crashed, self.warnings
         )
 
     def _settings(self, name: str) -> RealTime:
@@ -137,8 +140,6 @@ class Supervisor:
 
     def _ends(self, starts: dict[str, int]) -> list[Task]:
         """Source and guard: two processes, or one where a simulator is both."""
-        from .pipeline import is_plant
-
         p, control = self.pipeline, self._slots[ORDERS]
         last = next(s for s in p.stages if s.name == p.commands)
         commands = {p.commands: self._slots[p.commands]}

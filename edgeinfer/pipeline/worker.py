@@ -1,4 +1,4 @@
-"""The process of one stage, of the source, and of guard and sink; or of a simulator that is both."""
+"""The process of one stage; of the source; of guard and sink; of a simulator that is both."""
 
 from __future__ import annotations
 
