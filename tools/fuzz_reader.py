@@ -4,8 +4,8 @@
 
 Every file under FOLDER (default: the shared models, else three small ones made here) is a seed.
 An exception that is not one of ours, a case above 10 s or above 4 GB is a crash: its bytes go to
---out, with the traceback. `--plan` also plans what was read and runs
-it once (the case under way is in OUT/current.tflite: look there where the process dies). `--atheris` lets libFuzzer guide the
+--out, with the traceback. `--plan` also plans what was read and runs it once (the case under way
+is in OUT/current.tflite: look there where the process dies). `--atheris` lets libFuzzer guide the
 mutations by coverage (pip install atheris). The exit status says whether crashes were found.
 """
 
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 _ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(_ROOT), str(_ROOT / "tests"), str(_ROOT / "tests" / "fuzz")]
+sys.path[:0] = [str(_ROOT), str(_ROOT / "tests" / "fuzz")]
 
 _SECONDS = 10
 _MEMORY = 4 << 30
@@ -36,9 +36,8 @@ _ATHERIS_MAX = 1 << 14
 
 def seeds(folder: Path | None) -> list[bytes]:
     """Bytes of every .tflite under the folder that is not too large to mutate often."""
-    import models
-
     from edgeinfer.engine.tflite_writer import write_tflite
+    from tests import models
 
     small = [models.network("int8"), models.network("float32"), models.variables()]
     found = [write_tflite(g) for g in small]

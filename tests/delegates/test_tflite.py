@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-import models
 import numpy as np
 import pytest
 
@@ -18,6 +17,7 @@ from edgeinfer.engine.session import Session
 from edgeinfer.engine.tensor import Tensor
 from edgeinfer.engine.tflite_writer import write_tflite
 from edgeinfer.errors import DelegateError, UnsupportedError
+from tests import models
 
 
 def with_cumsum(dtype: str = "float32") -> Graph:

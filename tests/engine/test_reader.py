@@ -6,12 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import flatbuffers
-import models
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as litert_schema
 from ai_edge_litert.interpreter import Interpreter
-from conftest import shared_path
 
 from edgeinfer.engine import ops, tflite_schema
 from edgeinfer.engine.graph import Graph, Node
@@ -20,6 +18,8 @@ from edgeinfer.engine.tensor import Quantisation, Tensor, per_tensor
 from edgeinfer.engine.tflite import read_tflite
 from edgeinfer.engine.tflite_writer import write_tflite
 from edgeinfer.errors import ModelError, UnsupportedError
+from tests import models
+from tests.conftest import shared_path
 
 
 def constants(enum: type) -> dict[int, str]:

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import flatbuffers
-import models
 import numpy as np
 import pytest
-from conftest import shared_path
 from flatbuffers import flexbuffers
 
 from edgeinfer.engine.flatbuffer import read_flexbuffer
@@ -24,6 +22,8 @@ from edgeinfer.engine.tensor import Tensor
 from edgeinfer.engine.tflite import read_tflite
 from edgeinfer.engine.tflite_writer import write_tflite
 from edgeinfer.errors import ModelError, UnsupportedError
+from tests import models
+from tests.conftest import shared_path
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,9 @@ import time
 import tracemalloc
 from contextlib import suppress
 
-import models
 import mutate
 import numpy as np
 import pytest
-from conftest import shared_path
 
 from edgeinfer.engine.flatbuffer import read_flexbuffer
 from edgeinfer.engine.model import from_tflite
@@ -19,6 +17,8 @@ from edgeinfer.engine.plan import build
 from edgeinfer.engine.tensor import per_tensor
 from edgeinfer.engine.tflite_writer import write_tflite
 from edgeinfer.errors import EdgeInferError, ModelError, UnsupportedError
+from tests import models
+from tests.conftest import shared_path
 
 SEEDS = {
     "int8": lambda: write_tflite(models.network("int8")),
