@@ -1,4 +1,4 @@
-/* Checks are written so that NaN fails them: `!(x >= low)`, never `x < low`. */
+/* A value is looked at bit by bit before it is compared: every comparison with NaN is false. */
 #include "guard.h"
 
 /* Exponent all ones: NaN or infinity. Bits, because -ffast-math may assume that neither exists. */

@@ -1,0 +1,223 @@
+/* Drives guard.c through every state and reason; exit status 0 when all is as guard.h says. */
+#include "guard/guard.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define CHECK(what)                                                                                \
+    do {                                                                                           \
+        if (!(what)) {                                                                             \
+            printf("%s:%d: %s\n", __FILE__, __LINE__, #what);                                      \
+            failures++;                                                                            \
+        }                                                                                          \
+    } while (0)
+
+#define MS 1000000ull
+
+static int failures;
+static ei_guard g;
+static ei_guard_command out;
+static uint32_t number;
+
+static const ei_guard_limits usual = {.steer_max = 0.8f,
+                                      .throttle_max = 0.9f,
+                                      .brake_max = 0.7f,
+                                      .steer_rate = 2.0f,
+                                      .throttle_rate = 1.0f,
+                                      .brake_rate = 5.0f,
+                                      .safe_brake = 0.3f,
+                                      .heartbeat_ns = 100 * MS,
+                                      .safe_ns = 1000 * MS,
+                                      .step_ns = 40 * MS,
+                                      .recover = 3};
+
+static int offer(float steer, float throttle, float brake, uint64_t now) {
+    ei_guard_command c = {steer, throttle, brake, ++number};
+    return ei_guard_offer(&g, &c, now);
+}
+
+static int near(float a, float b) {
+    return fabsf(a - b) < 1e-5f;
+}
+
+static void test_limits_are_checked(void) {
+    const float bad[] = {-0.1f, 1.1f, NAN, INFINITY, -INFINITY};
+    for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
+        float *field;
+        for (int k = 0; k < 7; k++) {
+            ei_guard_limits l = usual;
+            field = &l.steer_max + k;
+            *field = k >= 3 && k <= 5 && bad[i] == 1.1f ? 2e6f : bad[i];
+            CHECK(ei_guard_init(&g, &l) == -1);
+            CHECK(offer(0, 0, 0, 1) == EI_GUARD_SILENCED && !ei_guard_output(&g, 2, &out));
+            ei_guard_arm(&g); /* must not wake a guard that has no limits */
+            CHECK(g.state == EI_GUARD_SILENT);
+        }
+    }
+    for (int k = 0; k < 7; k++) {
+        ei_guard_limits l = usual;
+        if (k == 0) l.heartbeat_ns = 0;
+        if (k == 1) l.step_ns = 0;
+        if (k == 2) l.recover = 0;
+        if (k == 3) l.steer_rate = 0;
+        if (k == 4) l.throttle_rate = 0;
+        if (k == 5) l.brake_rate = 0;
+        if (k == 6) l.safe_brake = 0.71f;
+        CHECK(ei_guard_init(&g, &l) == -1);
+    }
+}
+
+static void test_waiting_sends_nothing(void) {
+    CHECK(ei_guard_init(&g, &usual) == 0 && g.state == EI_GUARD_WAITING);
+    CHECK(!ei_guard_output(&g, 5 * MS, &out));
+    CHECK(!ei_guard_output(&g, 10000 * MS, &out) && g.state == EI_GUARD_WAITING);
+}
+
+static void test_bad_values_are_rejected(void) {
+    const float bad[] = {NAN, INFINITY, -INFINITY, 1.5f, -1.5f};
+    CHECK(ei_guard_init(&g, &usual) == 0);
+    for (int i = 0; i < 5; i++) {
+        int reason = i < 3 ? EI_GUARD_NOT_FINITE : EI_GUARD_RANGE;
+        CHECK(offer(bad[i], 0, 0, 1) == reason);
+        CHECK(offer(0, bad[i], 0, 1) == reason);
+        CHECK(offer(0, 0, bad[i], 1) == reason);
+    }
+    CHECK(g.state == EI_GUARD_WAITING);
+    CHECK(g.counters[EI_GUARD_NOT_FINITE] == 9 && g.counters[EI_GUARD_RANGE] == 6);
+}
+
+static void test_rates_and_limits(void) {
+    CHECK(ei_guard_init(&g, &usual) == 0);
+    CHECK(offer(1.0f, 1.0f, 0, 1000 * MS) == EI_GUARD_OK && g.state == EI_GUARD_ACTIVE);
+    CHECK(ei_guard_output(&g, 1000 * MS, &out)); /* one step of 40 ms from rest */
+    CHECK(near(out.steer, 0.08f) && near(out.throttle, 0.04f) && out.brake == 0);
+    CHECK(ei_guard_output(&g, 1000 * MS, &out)); /* asked again at once: no further */
+    CHECK(near(out.steer, 0.08f) && near(out.throttle, 0.04f));
+    CHECK(ei_guard_output(&g, 1020 * MS, &out));
+    CHECK(near(out.steer, 0.12f) && near(out.throttle, 0.06f));
+    CHECK(ei_guard_output(&g, 1090 * MS, &out)); /* 70 ms later counts as 40 */
+    CHECK(near(out.steer, 0.2f) && near(out.throttle, 0.1f));
+    for (uint64_t t = 1100; t < 2500; t += 20) {
+        CHECK(offer(1.0f, 1.0f, 0, t * MS) == EI_GUARD_OK && ei_guard_output(&g, t * MS, &out));
+    }
+    CHECK(near(out.steer, 0.8f) && near(out.throttle, 0.9f)); /* the limits */
+    CHECK(offer(-1.0f, 0, 1.0f, 2500 * MS) == EI_GUARD_OK);
+    CHECK(ei_guard_output(&g, 2510 * MS, &out));
+    CHECK(out.throttle == 0); /* letting go is free */
+    CHECK(out.steer > 0.7f && out.brake < 0.2f);
+    for (uint64_t t = 2520; t < 4500; t += 20)
+        CHECK(offer(-1.0f, 0, 1.0f, t * MS) == EI_GUARD_OK && ei_guard_output(&g, t * MS, &out));
+    CHECK(near(out.steer, -0.8f) && near(out.brake, 0.7f));
+    CHECK(g.counters[EI_GUARD_LIMITED] > 0 && g.counters[EI_GUARD_RATE] > 0);
+    CHECK(offer(0, 0, 0, 4510 * MS) == EI_GUARD_OK && ei_guard_output(&g, 4510 * MS, &out));
+    CHECK(out.brake == 0); /* letting go of the brake is free too */
+}
+
+static void test_brake_wins(void) {
+    CHECK(ei_guard_init(&g, &usual) == 0);
+    CHECK(offer(0, 0.5f, 0.1f, MS) == EI_GUARD_OK && ei_guard_output(&g, MS, &out));
+    CHECK(out.throttle == 0 && out.brake > 0 && g.counters[EI_GUARD_BOTH] == 1);
+}
+
+static void drive_until(uint64_t ms) {
+    for (uint64_t t = g.now_ns / MS + 20; t <= ms; t += 20) {
+        CHECK(offer(0.5f, 0.5f, 0, t * MS) == EI_GUARD_OK);
+        CHECK(ei_guard_output(&g, t * MS, &out));
+    }
+}
+
+static void test_heartbeat_safe_silence(void) {
+    float held;
+    CHECK(ei_guard_init(&g, &usual) == 0);
+    drive_until(1000);
+    held = out.steer;
+    CHECK(near(held, 0.5f) && out.throttle > 0.4f);
+    CHECK(ei_guard_output(&g, 1100 * MS, &out) && g.state == EI_GUARD_ACTIVE); /* just in time */
+    CHECK(ei_guard_output(&g, 1101 * MS, &out) && g.state == EI_GUARD_SAFE);
+    CHECK(g.reason == EI_GUARD_HEARTBEAT && g.counters[EI_GUARD_HEARTBEAT] == 1);
+    CHECK(out.steer == held && out.throttle == 0);
+    for (uint64_t t = 1120; t <= 2100; t += 20) CHECK(ei_guard_output(&g, t * MS, &out));
+    CHECK(out.steer == held && near(out.brake, 0.3f));
+    CHECK(!ei_guard_output(&g, 2102 * MS, &out) && g.state == EI_GUARD_SILENT);
+    CHECK(g.reason == EI_GUARD_TIMEOUT);
+    CHECK(offer(0, 0, 0, 2110 * MS) == EI_GUARD_SILENCED); /* silence stays */
+    CHECK(!ei_guard_output(&g, 2120 * MS, &out));
+    ei_guard_arm(&g);
+    CHECK(g.state == EI_GUARD_WAITING);
+    CHECK(offer(0, 0, 0, 2130 * MS) == EI_GUARD_OK && ei_guard_output(&g, 2130 * MS, &out));
+}
+
+static void test_a_late_command_does_not_hide_the_loss(void) {
+    CHECK(ei_guard_init(&g, &usual) == 0);
+    drive_until(1000);
+    CHECK(offer(0, 0.5f, 0, 1500 * MS) == EI_GUARD_OK); /* no output call in between */
+    CHECK(g.state == EI_GUARD_SAFE && ei_guard_output(&g, 1500 * MS, &out) && out.throttle == 0);
+    CHECK(offer(0, 0, 0, 5000 * MS) == EI_GUARD_SILENCED);
+}
+
+static void test_recovery(void) {
+    CHECK(ei_guard_init(&g, &usual) == 0);
+    drive_until(1000);
+    CHECK(ei_guard_output(&g, 1200 * MS, &out) && g.state == EI_GUARD_SAFE);
+    CHECK(offer(0, 0.5f, 0, 1210 * MS) == EI_GUARD_OK);
+    CHECK(offer(0, 0.5f, 0, 1230 * MS) == EI_GUARD_OK);
+    CHECK(offer(2.0f, 0, 0, 1240 * MS) == EI_GUARD_RANGE); /* the row starts again */
+    CHECK(offer(0, 0.5f, 0, 1250 * MS) == EI_GUARD_OK);
+    CHECK(offer(0, 0.5f, 0, 1270 * MS) == EI_GUARD_OK && g.state == EI_GUARD_SAFE);
+    CHECK(offer(0, 0.5f, 0, 1400 * MS) == EI_GUARD_OK && g.state == EI_GUARD_SAFE); /* a gap */
+    CHECK(offer(0, 0.5f, 0, 1420 * MS) == EI_GUARD_OK && g.state == EI_GUARD_SAFE);
+    CHECK(offer(0, 0.5f, 0, 1440 * MS) == EI_GUARD_OK && g.state == EI_GUARD_ACTIVE);
+    CHECK(ei_guard_output(&g, 1440 * MS, &out) && out.throttle > 0 && out.throttle < 0.1f);
+}
+
+static void test_frozen_sender(void) {
+    ei_guard_command c = {0, 0, 0, 77};
+    CHECK(ei_guard_init(&g, &usual) == 0);
+    CHECK(ei_guard_offer(&g, &c, MS) == EI_GUARD_OK);
+    for (uint64_t t = 20; t <= 100; t += 20)
+        CHECK(ei_guard_offer(&g, &c, t * MS) == EI_GUARD_FROZEN);
+    CHECK(ei_guard_output(&g, 102 * MS, &out) && g.state == EI_GUARD_SAFE);
+}
+
+static void test_safe_keeps_the_brake_that_is_on(void) {
+    CHECK(ei_guard_init(&g, &usual) == 0);
+    for (uint64_t t = 20; t <= 400; t += 20) {
+        CHECK(offer(0, 0, 0.6f, t * MS) == EI_GUARD_OK && ei_guard_output(&g, t * MS, &out));
+    }
+    CHECK(near(out.brake, 0.6f));
+    CHECK(ei_guard_output(&g, 600 * MS, &out) && g.state == EI_GUARD_SAFE && near(out.brake, 0.6f));
+}
+
+static void test_clock_goes_back(void) {
+    CHECK(ei_guard_init(&g, &usual) == 0);
+    CHECK(!ei_guard_output(&g, 50 * MS, &out) && !ei_guard_output(&g, 40 * MS, &out));
+    CHECK(g.state == EI_GUARD_WAITING && g.counters[EI_GUARD_CLOCK] == 1);
+    drive_until(1000);
+    CHECK(offer(0, 0.5f, 0, 900 * MS) == EI_GUARD_CLOCK && g.state == EI_GUARD_SAFE);
+    CHECK(ei_guard_output(&g, 910 * MS, &out) && out.throttle == 0);
+    CHECK(ei_guard_output(&g, 905 * MS, &out) && g.state == EI_GUARD_SAFE); /* again, in SAFE */
+    CHECK(!ei_guard_output(&g, 1910 * MS, &out) && g.state == EI_GUARD_SILENT);
+    CHECK(!ei_guard_output(&g, 5, &out) && g.state == EI_GUARD_SILENT);
+}
+
+static void test_counters_saturate(void) {
+    CHECK(ei_guard_init(&g, &usual) == 0);
+    g.counters[EI_GUARD_RANGE] = UINT32_MAX;
+    CHECK(offer(2, 0, 0, 1) == EI_GUARD_RANGE && g.counters[EI_GUARD_RANGE] == UINT32_MAX);
+}
+
+int main(void) {
+    test_limits_are_checked();
+    test_waiting_sends_nothing();
+    test_bad_values_are_rejected();
+    test_rates_and_limits();
+    test_brake_wins();
+    test_heartbeat_safe_silence();
+    test_a_late_command_does_not_hide_the_loss();
+    test_recovery();
+    test_frozen_sender();
+    test_safe_keeps_the_brake_that_is_on();
+    test_clock_goes_back();
+    test_counters_saturate();
+    return failures != 0;
+}
