@@ -88,9 +88,11 @@ def advanced(trajectory: Trajectory, seconds: float) -> Trajectory | None:
     if len(ahead) < 2:
         return None
     here = np.array([np.interp(seconds, points[:, 0], points[:, k]) for k in range(4)])
-    way = ahead[0, 1:3] - here[1:3]
-    length = math.hypot(*way) or 1.0
-    cos, sin = float(way[0]) / length, float(way[1]) / length
+    # The direction of travel there, from central differences: a chord would be off in curves.
+    way = np.gradient(points[:, 1:3], axis=0, edge_order=min(len(points) - 1, 2))
+    along, aside = (float(np.interp(seconds, points[:, 0], way[:, k])) for k in (0, 1))
+    length = math.hypot(along, aside)
+    cos, sin = (along / length, aside / length) if length > 0 else (1.0, 0.0)
     out = np.vstack((here, ahead))
     out[:, 0] -= seconds
     moved = out[:, 1:3] - here[1:3]
