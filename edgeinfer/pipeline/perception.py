@@ -22,12 +22,13 @@ ROAD_MODEL = Path(__file__).resolve().parent.parent / "models" / "road.tflite"
 
 
 class RoadPerception(Stage):
-    """Frame -> Objects.road by a network that gives the centre line as coordinates.
+    """Frame -> Objects.road by a network that gives the centre line as a point and headings.
 
-    `model` is a .tflite file with one input, uint8 or int8 [1, height, width, 3] of pixels, and
-    one output of [2 * points + 3] numbers: x, y of each point, speed, yaw rate, and the logit of
-    being on the road. Beside it stands a .json with the `mean` and `deviation` that turn all but
-    the last into metres, m/s and rad/s, and `road_width_m`.
+    `model` is a .tflite file with one input, uint8 [1, height, width, 3] of pixels, and one output
+    of [n + 5] numbers: x, y (m) of the line's first point, headings (rad) of its n pieces, speed
+    (m/s), yaw rate (rad/s), and the logarithm of the error (m) expected of the line. Beside it
+    stands a .json with the `mean` and `deviation` that give all but the last their units, the
+    length `step_m` of a piece and `road_width_m`.
     """
 
     name = "perception"
@@ -47,10 +48,9 @@ class RoadPerception(Stage):
         record = _record(self.path.with_suffix(".json"))
         self._mean = np.array(record["mean"], np.float32)
         self._deviation = np.array(record["deviation"], np.float32)
-        self._width = float(record["road_width_m"])
+        self._width, self._step = float(record["road_width_m"]), float(record["step_m"])
         self.session = Session(load(self.path), board=self.board, threads=self.threads)
         (self._in,), (self._out,) = self.session.inputs, self.session.outputs
-        self._signed = self.session.inputs[self._in].dtype == "int8"
         self._image = self.session[self._in][0]
         out = self.session.outputs[self._out]
         self._scale, self._zero = out.scale, out.zero
@@ -68,10 +68,7 @@ class RoadPerception(Stage):
                 f"frame {frame.seq} is {frame.image.shape}, {self.path.name} takes "
                 f"{self._image.shape}: use a source of that size"
             )
-        if self._signed:  # int8 with zero point -128: the same bits less the sign
-            np.bitwise_xor(frame.image, 0x80, out=self._image.view(np.uint8))
-        else:
-            self._image[...] = frame.image
+        self._image[...] = frame.image
         self.session.run()
         return Objects(frame.seq, frame.stamp_ns, self._road())
 
@@ -79,9 +76,12 @@ class RoadPerception(Stage):
         raw = self.session[self._out].reshape(-1).astype(np.float32)
         values = self._scale * (raw - self._zero)
         real = values[:-1] * self._deviation + self._mean
-        confidence = 1.0 / (1.0 + math.exp(-float(values[-1])))
-        centre = real[:-2].reshape(-1, 2)
-        return Road(centre, self._width, confidence, max(float(real[-2]), 0.0), float(real[-1]))
+        pieces = self._step * np.stack((np.cos(real[2:-2]), np.sin(real[2:-2])), 1)
+        centre = real[:2] + np.concatenate((np.zeros((1, 2)), np.cumsum(pieces, 0)))
+        # One half where the line may well be a quarter of the road's width off.
+        confidence = 1.0 / (1.0 + 4.0 * math.exp(float(values[-1])) / self._width)
+        speed, yaw_rate = max(float(real[-2]), 0.0), float(real[-1])
+        return Road(centre.astype(np.float32), self._width, confidence, speed, yaw_rate)
 
 
 def _record(path: Path) -> dict[str, Any]:
