@@ -171,13 +171,13 @@ class Pipeline:
         admit: str = "check",
         realtime: Mapping[str, RealTime] | None = None,
         max_frame: tuple[int, int] = (1080, 1920),
-        method: str = "spawn",
+        method: str = "forkserver",
     ) -> RunReport:
         """Run in real time, one process a stage, until the source ends or `seconds` passed.
 
         `realtime`: settings by stage name ("source" and "guard" too), else the board's;
         `max_frame`: largest height and width of a frame; `method`: how processes are started,
-        "spawn" or "forkserver". A stage that crashes is named in the report; what remains goes
+        "forkserver" or "spawn". A stage that crashes is named in the report; what remains goes
         down the ladder to safe commands and silence, then all stop.
         """
         from .process import Supervisor

@@ -74,6 +74,8 @@ class Supervisor:
         self.pipeline, self.log, self.record = pipeline, log, record
         self._realtime = realtime
         self._context: Any = multiprocessing.get_context(method)
+        if method == "forkserver":  # imports are paid once, for all processes and runs
+            self._context.set_forkserver_preload(["edgeinfer.pipeline.worker"])
         self._frame_bytes = 64 + max_frame[0] * max_frame[1] * 3
         self._slots: dict[str, Slot] = {}
         self.children: dict[str, Child] = {}
@@ -234,7 +236,7 @@ class Supervisor:
             else:
                 self.log.event(Event.from_json(data), at)
 
-    def _stop(self, seconds: float = 5.0) -> None:
+    def _stop(self, seconds: float = 2.0) -> None:
         """Tell all to stop, take what they say, end those that do not; release the memory."""
         if ORDERS in self._slots:
             for _ in range(2):  # also those that were never told to start
