@@ -19,6 +19,13 @@ typedef struct ei_conv {
     bool direct;               /* rows of the left matrix are the input's own, at a distance of c */
 } ei_conv;
 
+/* Whether accumulators are requantised in fixed point (in[3] multiplier, in[4] shift) rather than by
+ * a float scale (in[3]). EI_ROUND_TFLITE does so but for FULLY_CONNECTED, whose reference kernel in
+ * LiteRT 2.3 multiplies by a real number. */
+static inline bool ei_conv_fixed_point(const ei_node *node) {
+    return node->rounding == EI_ROUND_TFLITE && node->op != EI_OP_FULLY_CONNECTED;
+}
+
 /* Fills the geometry; false unless every shape of x, out and params agrees. Weights and constants
  * are checked by the caller, whose layout they have. */
 bool ei_conv_geometry(const ei_node *node, ei_conv *g);

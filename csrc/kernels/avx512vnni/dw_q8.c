@@ -23,7 +23,7 @@ static int check(const ei_node *n) {
         return EI_E_UNSUPPORTED;
     const ei_tensor *w = n->in[1], *bias = n->in[2], *scale = n->in[3], *shift = n->in[4];
     uint64_t columns = (uint64_t)ei_dw_blocks(g.c, LANES) * LANES;
-    bool tflite = n->rounding == EI_ROUND_TFLITE;
+    bool tflite = ei_conv_fixed_point(n);
     if (w->dtype != EI_BLOB || !w->constant || w->bytes != columns * (uint64_t)fours(&g) * 4 ||
         !bias || !bias->constant || bias->bytes != columns * 4 || !scale || !scale->constant ||
         scale->bytes != columns * 4 || tflite != (shift != NULL))
@@ -125,7 +125,7 @@ static int run(const ei_node *n, const ei_work *work) {
     ei_conv g;
     ei_depthwise_geometry(n, &g);
     const ei_tensor *x = n->in[0], *w = n->in[1], *y = n->out[0];
-    bool exact = n->rounding == EI_ROUND_TFLITE;
+    bool exact = ei_conv_fixed_point(n);
     int64_t n4 = fours(&g), blocks = ei_dw_blocks(g.c, LANES), width = (int64_t)g.ow * g.c;
     limits l = {.top = _mm512_set1_ps((float)(g.p->act_max - y->zero)),
                 .zero = _mm512_set1_epi16((short)y->zero),

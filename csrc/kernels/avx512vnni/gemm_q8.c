@@ -149,7 +149,7 @@ static int check(const ei_node *n) {
         return EI_E_UNSUPPORTED;
     const ei_tensor *w = n->in[1], *bias = n->in[2], *scale = n->in[3], *shift = n->in[4];
     int64_t columns = g.p->groups * blocks_of(&g) * NR;
-    bool tflite = n->rounding == EI_ROUND_TFLITE;
+    bool tflite = ei_conv_fixed_point(n);
     if (w->dtype != EI_BLOB || !w->constant || !bias || !bias->constant || !scale ||
         !scale->constant || (int64_t)w->bytes != columns * depth4_of(&g) * 4 ||
         (int64_t)bias->bytes != columns * 4 || (int64_t)scale->bytes != columns * 4)
@@ -187,7 +187,7 @@ static int run(const ei_node *n, const ei_work *work) {
     ei_conv g;
     ei_conv_geometry(n, &g);
     const ei_tensor *x = n->in[0], *w = n->in[1], *y = n->out[0];
-    bool tflite = n->rounding == EI_ROUND_TFLITE, in_place = g.direct && g.p->groups == 1;
+    bool tflite = ei_conv_fixed_point(n), in_place = g.direct && g.p->groups == 1;
     int64_t blocks = blocks_of(&g), depth4 = depth4_of(&g);
     ei_share s = ei_conv_share(g.rows, MR, blocks, work);
     output o = {.stride = g.oc, .zero = y->zero, .lo = g.p->act_min, .hi = g.p->act_max,

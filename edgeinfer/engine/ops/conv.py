@@ -95,7 +95,7 @@ def requantisation(
         if tensor.quant is None or not np.all(tensor.quant.scale > 0):
             raise refuse(node, f"{tensor} has no quantisation with a positive scale")
     assert w.quant is not None
-    if rounding == "xnnpack":
+    if rounding == "xnnpack" or node.op == "FULLY_CONNECTED":
         scale = _F(x.scale) * w.quant.scale.astype(_F) / _F(out.scale)
         return [made("scale", np.broadcast_to(scale, (channels,)).astype(_F)), None]
     product = np.float64(_F(x.scale)) * w.quant.scale.astype(np.float64)
