@@ -33,11 +33,10 @@ typedef struct ei_pool_params {
 
 /* MEAN, SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD: in[0] seen as [outer, reduced, inner], where
  * neighbouring axes are reduced (a pass transposes others). 8-bit MEAN and SUM: the sum of q - zero
- * times `scale`, or multiplier and shift; MEAN of EI_ROUND_TFLITE then divides by `divide`, ties
- * away from zero (1: it is in the multiplier). */
+ * times `scale`, or multiplier and shift. */
 typedef struct ei_reduce_params {
     int32_t outer, reduced, inner;
-    int32_t multiplier, shift, divide;
+    int32_t multiplier, shift;
     float scale;
 } ei_reduce_params;
 

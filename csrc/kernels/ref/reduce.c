@@ -10,7 +10,7 @@ static int check(const ei_node *n) {
     bool good = p->outer > 0 && p->reduced > 0 && p->inner > 0 && x->dtype == y->dtype &&
                 (int64_t)p->outer * p->inner == ei_count(y) &&
                 ei_count(x) % p->reduced == 0 && ei_count(x) / p->reduced == ei_count(y) &&
-                p->shift >= -31 && p->shift <= 30 && p->divide > 0;
+                p->shift >= -31 && p->shift <= 30;
     bool typed = y->dtype == EI_F32 || y->dtype == EI_I32 ||
                  (ei_is_q8(y) && n->op != EI_OP_REDUCE_PROD && p->reduced < 1 << 23);
     return good && typed ? EI_OK : EI_E_UNSUPPORTED;
@@ -37,9 +37,7 @@ static int32_t finish_q8(const ei_node *n, int32_t sum) {
     int32_t lo, hi, zero = n->out[0]->zero;
     ei_int_range(n->out[0]->dtype, &lo, &hi);
     if (n->rounding == EI_ROUND_XNNPACK) return ei_requant_xnnpack(sum, p->scale, zero, lo, hi);
-    int64_t v = ei_mul_quantized(sum, p->multiplier, p->shift);
-    v = (v > 0 ? v + p->divide / 2 : v - p->divide / 2) / p->divide + zero;
-    return (int32_t)(v < lo ? lo : v > hi ? hi : v);
+    return ei_requant_tflite(sum, p->multiplier, p->shift, zero, lo, hi);
 }
 
 static int32_t reduce_int(const ei_node *n, int64_t at) {

@@ -139,7 +139,7 @@ def reduce(node: Node, ctx: Context) -> Step:
     if out.count != outer * inner:
         expect_shape(node, out, (outer, inner))
     values = {"outer": outer, "reduced": reduced, "inner": inner}
-    fixed: dict[str, Any] = {"multiplier": 0, "shift": 0, "divide": 1, "scale": 0.0}
+    fixed: dict[str, Any] = {"multiplier": 0, "shift": 0, "scale": 0.0}
     if x.dtype in EIGHT_BIT and sums:
         fixed = _reduction(node, x, out, reduced)
     elif x.dtype in EIGHT_BIT:
@@ -148,8 +148,15 @@ def reduce(node: Node, ctx: Context) -> Step:
 
 
 def _reduction(node: Node, x: Tensor, out: Tensor, reduced: int) -> dict[str, Any]:
+    """Requantisation of a sum of q - zero; MEAN has the division in its multiplier, as TFLite's
+    reference has it (reduce.h: the count is divided out of the multiplier, with more bits)."""
     count = reduced if node.op == "MEAN" else 1
     real = float(np.float64(_F(x.scale)) / np.float64(_F(out.scale)))
     multiplier, shift = quantize_multiplier(real)
+    more = min(63 - (64 - count.bit_length()), 32, 31 + shift) if count > 1 else 0
     scale = _F(x.scale) / _F(out.scale) / _F(count)
-    return {"multiplier": multiplier, "shift": shift, "divide": count, "scale": float(scale)}
+    return {
+        "multiplier": (multiplier << more) // count,
+        "shift": shift - more,
+        "scale": float(scale),
+    }
