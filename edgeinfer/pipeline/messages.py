@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, TypeVar
@@ -76,6 +77,11 @@ def _floats(array: np.ndarray, columns: int, what: str) -> np.ndarray:
     if not np.isfinite(out).all():
         raise MessageError(f"{what}: a value is not finite")
     return out
+
+
+def _finite(values: Iterable[float], what: str) -> None:
+    if not all(map(math.isfinite, values)):
+        raise MessageError(f"{what}: a value is not finite")
 
 
 def _exact(body: memoryview, offset: int) -> None:
@@ -149,6 +155,9 @@ class Objects(Message):
         r = self.road
         centre = _floats(r.centre, 2, "Road") if r is not None else np.zeros((0, 2), np.float32)
         scalars = (r.width_m, r.confidence, r.speed_mps, r.yaw_rate) if r else (0.0,) * 4
+        _finite(scalars[:2], "Road")
+        for b in self.boxes:
+            _finite((b.score, b.x0, b.y0, b.x1, b.y1), "Box")
         head = self._COUNTS.pack(len(centre), len(self.boxes), int(r is not None), *scalars)
         boxes = b"".join(
             self._BOX.pack(b.label, b.score, b.x0, b.y0, b.x1, b.y1) for b in self.boxes
@@ -163,6 +172,11 @@ class Objects(Message):
         _exact(body, middle + n_boxes * cls._BOX.size)
         centre = _floats(np.frombuffer(body[start:middle], "<f4"), 2, "Road")
         boxes = tuple(Box(*values) for values in cls._BOX.iter_unpack(body[middle:]))
+        if n_boxes > MAX_BOXES:
+            raise ValueError(f"{n_boxes} boxes, at most {MAX_BOXES} fit")
+        _finite(scalars[:2], "Road")
+        for box in boxes:
+            _finite((box.score, box.x0, box.y0, box.x1, box.y1), "Box")
         return Road(centre, *scalars) if present else None, boxes
 
 
@@ -217,14 +231,14 @@ class Command(Message):
             object.__setattr__(self, name, float(np.float32(getattr(self, name))))
 
     def _body(self) -> bytes:
-        if not all(map(math.isfinite, (self.steer, self.throttle, self.brake))):
-            raise MessageError(f"Command {self.seq}: a value is not finite")
+        _finite((self.steer, self.throttle, self.brake), f"Command {self.seq}")
         return self._FIELDS.pack(self.steer, self.throttle, self.brake, self.origin)
 
     @classmethod
     def _parse(cls, body: memoryview) -> tuple[float, float, float, Origin]:
         _exact(body, cls._FIELDS.size)
         steer, throttle, brake, origin = cls._FIELDS.unpack(body)
+        _finite((steer, throttle, brake), "Command")
         return steer, throttle, brake, Origin(origin)
 
 
