@@ -89,7 +89,7 @@ def advanced(trajectory: Trajectory, seconds: float) -> Trajectory | None:
         return None
     here = np.array([np.interp(seconds, points[:, 0], points[:, k]) for k in range(4)])
     # The direction of travel there, from central differences: a chord would be off in curves.
-    way = np.gradient(points[:, 1:3], axis=0, edge_order=min(len(points) - 1, 2))
+    way = np.gradient(points[:, 1:3], axis=0, edge_order=2 if len(points) > 2 else 1)
     along, aside = (float(np.interp(seconds, points[:, 0], way[:, k])) for k in (0, 1))
     length = math.hypot(along, aside)
     cos, sin = (along / length, aside / length) if length > 0 else (1.0, 0.0)
