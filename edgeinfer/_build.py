@@ -48,7 +48,7 @@ _BLOCK = re.compile(r"/\* cffi:begin \*/(.*?)/\* cffi:end \*/", re.S)
 
 
 def machine() -> str:
-    """The machine compiled for: x86_64, aarch64, ... (_PYTHON_HOST_PLATFORM when cross-compiling)."""
+    """The machine compiled for: x86_64, aarch64, ...; _PYTHON_HOST_PLATFORM when crossing."""
     host = os.environ.get("_PYTHON_HOST_PLATFORM", "")
     return host.rsplit("-", 1)[-1] if host else platform.machine()
 

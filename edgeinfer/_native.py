@@ -7,7 +7,7 @@ from typing import Any
 from . import errors
 
 try:
-    from ._edgeinfer import ffi, lib  # type: ignore[import-not-found]
+    from ._edgeinfer import ffi, lib
 except ImportError as exc:  # pragma: no cover - only in a tree that was not built
     raise ImportError(
         f"the C engine is not built ({exc}): run 'pip install .' or "

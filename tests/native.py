@@ -19,7 +19,9 @@ def compiler(target: str = "x86_64") -> str:
     """The C compiler for a target machine; skips the test where there is none."""
     name = "gcc" if target == _build.machine() else f"{target}-linux-gnu-gcc"
     if shutil.which(name) is None:
-        pytest.skip(f"{name} is not installed: apt-get install gcc-{target.replace('_', '-')}-linux-gnu")
+        pytest.skip(
+            f"{name} is not installed: apt-get install gcc-{target.replace('_', '-')}-linux-gnu"
+        )
     return name
 
 

@@ -37,7 +37,7 @@ _TIMING = Timing(50, 8, 40)
 
 @dataclass
 class Truth:
-    """What the simulator knows: centre line [10, 2] in the vehicle frame, speed, yaw rate, offset."""
+    """What the simulator knows: centre line [10, 2] (vehicle frame), speed, yaw rate, offset."""
 
     centre: np.ndarray
     speed: float

@@ -56,7 +56,8 @@ def _depthwise_fits(step: Step) -> bool:
 
 
 def _data(tensor: Tensor | None) -> np.ndarray:
-    assert tensor is not None and tensor.data is not None
+    assert tensor is not None
+    assert tensor.data is not None
     return tensor.data
 
 

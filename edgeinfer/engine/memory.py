@@ -100,7 +100,8 @@ def _read_before_written(layout: _Layout, step: Step, state: Tensor, value: Tens
     writes = [
         i
         for i, s in enumerate(layout.steps)
-        if i > start and any(layout.where[id(t)][0] is layout.where[id(state)][0] for t in s.outputs)
+        if i > start
+        and any(layout.where[id(t)][0] is layout.where[id(state)][0] for t in s.outputs)
     ]
     return not writes or max(layout.uses(value)) < min(writes)
 

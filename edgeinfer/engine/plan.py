@@ -51,7 +51,9 @@ class Plan:
         ]
         self.arena_bytes: int = lib.ei_plan_arena_bytes(self.handle)
         self.input_ids = [lib.ei_plan_input(self.handle, i) for i in range(self._count("inputs"))]
-        self.output_ids = [lib.ei_plan_output(self.handle, i) for i in range(self._count("outputs"))]
+        self.output_ids = [
+            lib.ei_plan_output(self.handle, i) for i in range(self._count("outputs"))
+        ]
         self.inputs = self._named(self.input_ids)
         self.outputs = self._named(self.output_ids)
 
@@ -67,7 +69,7 @@ class Plan:
         _native.check(lib.ei_plan_tensor(self.handle, index, info), what=f"tensor {index}")
         quant = None
         if info.scale != 0:
-            scale, zero = np.float32([info.scale]), np.int32([info.zero])
+            scale, zero = np.array([info.scale], np.float32), np.array([info.zero], np.int32)
             quant = Quantisation(scale, zero)
         shape = tuple(info.dims[0 : info.rank])
         name = ffi.string(info.name).decode(errors="replace")
@@ -140,7 +142,8 @@ def build(
         layouts.pack(step, isa, rounding)
     inputs, outputs = list(graph.inputs.values()), list(graph.outputs.values())
     placed = memory.plan_memory(steps, inputs, outputs)
-    return Plan(planfile.Writer(placed, isa, rounding, parts).write(inputs, outputs))
+    writer = planfile.Writer(placed, isa, rounding, parts)
+    return Plan(writer.write(graph.inputs, graph.outputs))
 
 
 def _check_options(isa: str, rounding: str) -> None:
@@ -154,7 +157,9 @@ def evaluate(nodes: list[Node], outputs: list[Tensor]) -> list[np.ndarray]:
     """Values of tensors that depend on constants alone, by the reference kernels."""
     steps = [ops.lower(node, ops.Context("xnnpack")) for node in nodes]
     placed = memory.plan_memory(steps, [], outputs)
-    plan = Plan(planfile.Writer(placed, "ref", "xnnpack", []).write([], outputs), "constant folding")
+    named = {str(i): t for i, t in enumerate(outputs)}
+    file = planfile.Writer(placed, "ref", "xnnpack", []).write({}, named)
+    plan = Plan(file, "constant folding")
     session, err = ffi.new("ei_session **"), ffi.new("ei_error *")
     _native.check(lib.ei_session_create(plan.handle, 1, session, err), err)
     try:

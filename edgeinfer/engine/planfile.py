@@ -94,7 +94,14 @@ class Writer:
             self.tensors.append(self._record(t))
         return self.index[id(t)]
 
-    def _record(self, t: Tensor) -> bytes:
+    def _named(self, name: str, t: Tensor) -> int:
+        """Index of a record of an input or output, under the name users know it by."""
+        self.tensors.append(self._record(t, name))
+        index = len(self.tensors) - 1
+        self.index.setdefault(id(t), index)
+        return index
+
+    def _record(self, t: Tensor, name: str = "") -> bytes:
         kind, offset, initial = _ARENA, 0, NO_DATA
         if t.constant:
             assert t.data is not None
@@ -106,10 +113,10 @@ class Writer:
             initial = self.data.add(_bytes(t.data)) if t.data is not None else NO_DATA
         dims = (*t.shape, *[1] * 6)[:6]
         size = t.count if t.dtype == "blob" else t.bytes
-        name = self.strings.add(t.name)
+        label = self.strings.add(name or t.name)
         code = _native.DTYPES[t.dtype]
         return TENSOR.pack(
-            code, len(t.shape), kind, 0, name, *dims, t.scale, t.zero, offset, size, initial
+            code, len(t.shape), kind, 0, label, *dims, t.scale, t.zero, offset, size, initial
         )
 
     def step(self, step: Step) -> bytes:
@@ -125,9 +132,9 @@ class Writer:
         counts = len(step.inputs), len(step.outputs)
         return STEP.pack(op, layout, *counts, first, place, len(params), name, part, 0)
 
-    def write(self, inputs: list[Tensor], outputs: list[Tensor]) -> np.ndarray:
+    def write(self, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> np.ndarray:
         """The whole file (uint8, 64-byte aligned)."""
-        self.args = [self.tensor(t) for t in (*inputs, *outputs)]
+        self.args = [self._named(name, t) for io in (inputs, outputs) for name, t in io.items()]
         steps = [self.step(s) for s in self.memory.steps]
         sections = [
             b"".join(self.tensors),
@@ -161,7 +168,7 @@ class Writer:
     def _header(
         self,
         out: np.ndarray,
-        io: tuple[list[Tensor], list[Tensor]],
+        io: tuple[dict[str, Tensor], dict[str, Tensor]],
         offsets: list[int],
         data: int,
         n_steps: int,
@@ -175,7 +182,7 @@ class Writer:
         )  # fmt: skip
         version = _native.lib.EI_PLAN_VERSION
         out[: HEADER.size] = np.frombuffer(HEADER.pack(MAGIC, version, 0, *fields), np.uint8)
-        crc = zlib.crc32(out)
+        crc = zlib.crc32(out.data)
         out[: HEADER.size] = np.frombuffer(HEADER.pack(MAGIC, version, crc, *fields), np.uint8)
 
 

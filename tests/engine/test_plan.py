@@ -214,4 +214,6 @@ def test_profile_and_placement_name_every_step() -> None:
     run(session)
     times, placed = session.profile(), session.placement()
     assert len(times) == len(placed) > 5
-    assert all(t.microseconds >= 0 and t.kernel == p.kernel for t, p in zip(times, placed, strict=True))
+    assert all(
+        t.microseconds >= 0 and t.kernel == p.kernel for t, p in zip(times, placed, strict=True)
+    )

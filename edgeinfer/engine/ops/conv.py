@@ -49,7 +49,9 @@ def _quantised_limit(value: float, out: Tensor, open_end: int, info: Any, roundi
         return int(open_end)
     steps = float(_F(value) / _F(out.scale))
     # XNNPACK rounds ties to even, TFLite away from zero.
-    rounded = round(steps) if rounding == "xnnpack" else int(np.trunc(steps + np.copysign(0.5, steps)))
+    rounded = (
+        round(steps) if rounding == "xnnpack" else int(np.trunc(steps + np.copysign(0.5, steps)))
+    )
     return int(np.clip(rounded + out.zero, info.min, info.max))
 
 
@@ -60,7 +62,9 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[in
     return out, total // 2, total - total // 2
 
 
-def _windows(node: Node, size: int, kernel: int, stride: int, dilation: int, extra: tuple[int, int]) -> tuple[int, int, int]:
+def _windows(
+    node: Node, size: int, kernel: int, stride: int, dilation: int, extra: tuple[int, int]
+) -> tuple[int, int, int]:
     """(output size, padding before, after) along one dimension."""
     if stride < 1 or dilation < 1:
         raise refuse(node, f"stride {stride}, dilation {dilation}; both must be at least 1")
@@ -70,7 +74,9 @@ def _windows(node: Node, size: int, kernel: int, stride: int, dilation: int, ext
     return (size + sum(extra) - span) // stride + 1, *extra
 
 
-def _spatial(node: Node, x: Tensor, kernel: tuple[int, int]) -> tuple[dict[str, Any], tuple[int, int]]:
+def _spatial(
+    node: Node, x: Tensor, kernel: tuple[int, int]
+) -> tuple[dict[str, Any], tuple[int, int]]:
     """Padding, stride and dilation fields of the params, and the output's height and width."""
     a = node.attrs
     top, bottom, left, right = a.get("explicit_padding", (0, 0, 0, 0))

@@ -36,7 +36,8 @@ def _hybrid(tensor: Tensor) -> bool:
 
 def _dequantise(tensor: Tensor) -> Tensor:
     quant, data = tensor.quant, tensor.data
-    assert quant is not None and data is not None
+    assert quant is not None
+    assert data is not None
     shape = [1] * len(tensor.shape)
     if quant.per_channel:
         shape[quant.axis] = -1

@@ -56,9 +56,7 @@ class _Flipper:
     def unwanted(self, tensor: Tensor | None) -> bool:
         """Whether the tensor is an 8-bit value of the other sign."""
         return (
-            tensor is not None
-            and tensor.dtype in ("int8", "uint8")
-            and tensor.dtype != self.wanted
+            tensor is not None and tensor.dtype in ("int8", "uint8") and tensor.dtype != self.wanted
         )
 
     def takes(self, node: Node) -> bool:
@@ -108,7 +106,5 @@ class _Flipper:
             data = tensor.data
             if data is not None:
                 data = (data.view(np.uint8) ^ 0x80).view(self.wanted)
-            self.twins[id(tensor)] = Tensor(
-                tensor.name, tensor.shape, self.wanted, quant, data
-            )
+            self.twins[id(tensor)] = Tensor(tensor.name, tensor.shape, self.wanted, quant, data)
         return self.twins[id(tensor)]
