@@ -9,6 +9,10 @@ import functools
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from pipeline_stages import (
@@ -27,7 +31,7 @@ from edgeinfer.errors import EdgeInferError
 from edgeinfer.pipeline.guard import GuardLimits
 from edgeinfer.pipeline.messages import Origin
 from edgeinfer.pipeline.pipeline import Pipeline
-from edgeinfer.pipeline.record import replay
+from edgeinfer.pipeline.record import TruncatedRecordWarning, replay
 from edgeinfer.pipeline.stage import Timing
 
 LIMITS = GuardLimits(heartbeat_ms=200, safe_ms=400)
@@ -161,3 +165,51 @@ def test_events_are_told_as_they_happen(tmp_path):
     assert {e.stage for e in seen} == {"source", "perception", "planning", "control", "guard"}
     times = [e.start_ns for e in seen]
     assert times == sorted(times)
+
+
+_PROGRAM = """
+import functools, sys
+sys.path.insert(0, {tests!r})
+from pipeline_stages import Frames, stages
+from edgeinfer.pipeline.pipeline import Pipeline
+if __name__ == "__main__":
+    pids = open({pids!r}, "w")
+    def seen(event):
+        import multiprocessing
+        if event.stage == "guard":
+            print(*[p.pid for p in multiprocessing.active_children()], file=pids, flush=True)
+    source = functools.partial(Frames, 10**9)
+    Pipeline(stages(), source).run_processes(
+        realtime={{}}, record={record!r}, admit="anyway", on_event=seen, seconds=60)
+"""
+
+
+def test_supervisor_killed_leaves_no_process_and_a_readable_record(tmp_path):
+    program, pids, record = tmp_path / "p.py", tmp_path / "pids", tmp_path / "r.mcap"
+    tests = str(Path(__file__).parent)
+    program.write_text(_PROGRAM.format(tests=tests, pids=str(pids), record=str(record)))
+    process = subprocess.Popen([sys.executable, program], cwd=Path(__file__).resolve().parents[2])
+    wait_for(lambda: record.exists() and record.stat().st_size > 50_000)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    children = {int(p) for p in pids.read_text().split("\n")[0].split()}
+    assert len(children) == 5
+    wait_for(lambda: not any(alive(p) for p in children))
+    with pytest.warns(TruncatedRecordWarning):
+        again = replay(record, stages())
+    assert len(again.commands) > 10
+    assert again.same
+
+
+def alive(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def wait_for(condition, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
