@@ -1,0 +1,159 @@
+"""Perception of a recorded or live road: the user's detector and a lane finder, Frame -> Objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ..board import Board
+from ..engine.model import Model, load
+from ..engine.session import Session
+from ..engine.tensor import Tensor
+from ..errors import UnsupportedError
+from ..image import Detections, ImageTransform, decode_fastestdet, decode_yolo5, nms
+from .lane import LaneFinder
+from .messages import MAX_BOXES, Box, Frame, Message, Objects
+from .stage import Stage, Timing
+
+DECODERS = ("ssd", "fastestdet", "yolo5")
+#: The 80 classes of COCO in the order of YOLO-style detectors.
+COCO80 = (
+    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,"
+    "stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,"
+    "backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,"
+    "baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,"
+    "banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,"
+    "potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,"
+    "oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush"
+).split(",")
+
+
+def recognise(outputs: Mapping[str, Tensor]) -> str:
+    """Which decoder the outputs call for: "ssd", "fastestdet" or "yolo5"; UnsupportedError else."""
+    shapes = [t.shape for t in outputs.values()]
+    if len(shapes) == 4 and any(len(s) == 3 and s[-1] == 4 for s in shapes):
+        return "ssd"
+    if len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][-1] > 5:
+        return "fastestdet"
+    if len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][-1] > 5:
+        return "yolo5"
+    raise UnsupportedError(
+        f"outputs {[list(s) for s in shapes]} are of no detector known here; name one with "
+        f"--decoder ({', '.join(DECODERS)})"
+    )
+
+
+def dequantised(session: Session, name: str) -> np.ndarray:
+    """An output as float32 real values."""
+    tensor, view = session.outputs[name], session[name]
+    if not tensor.quantised:
+        return view.astype(np.float32)
+    return (tensor.scale * (view.astype(np.float32) - tensor.zero)).astype(np.float32)
+
+
+class Detector:
+    """A detection model bound to its session: image -> boxes as fractions of the image.
+
+    `decoder` "ssd", "fastestdet", "yolo5" or "" to recognise it by the outputs. SSD models want
+    pixels as their input is quantised; the others RGB, FastestDet BGR, all 0..1.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        board: str | Board = "host",
+        threads: int = 1,
+        decoder: str = "",
+        threshold: float = 0.4,
+        labels: list[str] | None = None,
+    ) -> None:
+        source = load(model)
+        self.session = Session(source, board, threads)
+        self.decoder = decoder or recognise(self.session.outputs)
+        self.threshold = threshold
+        own = source.labels if isinstance(source, Model) else []
+        self.labels = labels or own or (list(COCO80) if self.decoder != "ssd" else [])
+        (self._name,) = self.session.inputs
+        self._input = self.session.inputs[self._name]
+        self._transform: ImageTransform | None = None
+
+    def _prepare(self, shape: tuple[int, ...]) -> ImageTransform:
+        tensor = self._input
+        real = self.decoder != "ssd" or tensor.dtype == "float32"
+        scale, mean = (1 / 255, 0.0) if self.decoder != "ssd" else (1 / 127.5, 127.5)
+        quant = (tensor.scale or 1.0, tensor.zero) if real else (1.0, 0)
+        return ImageTransform(
+            shape, tensor.shape, tensor.dtype, "stretch",
+            "rgb->bgr" if self.decoder == "fastestdet" else "rgb->rgb",
+            mean if real else 0.0, scale if real else 1.0, quant,
+        )  # fmt: skip
+
+    def __call__(self, image: np.ndarray) -> tuple[Box, ...]:
+        """Boxes of a uint8 [height, width, 3] RGB image, best first, at most MAX_BOXES."""
+        if self._transform is None or self._transform.source_shape != image.shape:
+            self._transform = self._prepare(image.shape)
+        self._transform(image, self.session[self._name])
+        self.session.run()
+        decode: dict[str, Callable[[], tuple[Box, ...]]] = {
+            "ssd": self._ssd,
+            "fastestdet": lambda: self._decoded(decode_fastestdet, 1.0),
+            "yolo5": lambda: self._decoded(decode_yolo5, float(self._input.shape[1])),
+        }
+        return decode[self.decoder]()
+
+    def _ssd(self) -> tuple[Box, ...]:
+        values = [self.session[n] for n in self.session.outputs]
+        boxes = next(v for v in values if v.ndim == 3)[0]
+        classes, scores = (v[0] for v in values if v.ndim == 2)
+        count = int(next(v for v in values if v.ndim == 1)[0])
+        rows = zip(boxes[:count], classes[:count], scores[:count], strict=True)
+        found = [
+            Box(int(c), float(s), float(x0), float(y0), float(x1), float(y1))
+            for (y0, x0, y1, x1), c, s in rows
+            if s >= self.threshold
+        ]
+        return tuple(found[:MAX_BOXES])
+
+    def _decoded(self, decode: Callable[..., Detections], size: float) -> tuple[Box, ...]:
+        (name,) = self.session.outputs
+        found = decode(dequantised(self.session, name), self.threshold)
+        keep = nms(found.boxes, found.scores, found.classes, 0.45)[:MAX_BOXES]
+        return tuple(
+            Box(int(found.classes[i]), float(found.scores[i]), *map(float, found.boxes[i] / size))
+            for i in keep
+        )
+
+
+class DashcamPerception(Stage):
+    """Objects of a forward camera: what the detector finds, and the lane."""
+
+    name = "perception"
+    inputs = ("source",)
+
+    def __init__(
+        self,
+        timing: Timing,
+        model: str | Path,
+        board: str | Board = "host",
+        decoder: str = "",
+        threshold: float = 0.4,
+        labels: list[str] | None = None,
+    ) -> None:
+        self.timing, self.model, self.board = timing, model, board
+        self.decoder, self.threshold, self.labels = decoder, threshold, labels
+
+    def open(self) -> None:
+        """Load the detector."""
+        self.detector = Detector(
+            self.model, self.board, 1, self.decoder, self.threshold, self.labels
+        )
+        self.lane = LaneFinder()
+
+    def step(self, inputs: Mapping[str, Message]) -> Objects:
+        """Detect and find the lane in the newest frame."""
+        frame = inputs["source"]
+        assert isinstance(frame, Frame)
+        boxes = self.detector(frame.image)
+        return Objects(frame.seq, frame.stamp_ns, self.lane(frame.image, boxes), boxes)
