@@ -61,6 +61,9 @@ int ei_slot_create(ei_slot *slot, void *memory, uint64_t bytes, uint64_t capacit
 int ei_slot_open(ei_slot *slot, void *memory, uint64_t bytes);
 /* Writes a value, EINVAL when it is larger than the capacity. */
 int ei_slot_write(ei_slot *slot, const void *data, uint64_t bytes, int64_t time_ns);
+/* The same of a value in two parts, `head_bytes` a multiple of 8: an image needs no copy before. */
+int ei_slot_write_parts(ei_slot *slot, const void *head, uint64_t head_bytes, const void *data,
+                        uint64_t bytes, int64_t time_ns);
 /* Bytes copied (0: nothing was written yet), or EI_SLOT_BUSY, EI_SLOT_SMALL. */
 int64_t ei_slot_read(const ei_slot *slot, void *data, uint64_t room, uint64_t *count,
                      int64_t *time_ns);

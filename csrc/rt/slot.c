@@ -98,19 +98,27 @@ static void load_words(uint8_t *to, const _Atomic uint64_t *from, uint64_t bytes
     }
 }
 
-int ei_slot_write(ei_slot *slot, const void *data, uint64_t bytes, int64_t time_ns) {
-    slot_head *head = slot->base;
-    uint64_t n = atomic_load_explicit(&head->head, memory_order_relaxed) + 1;
+int ei_slot_write_parts(ei_slot *slot, const void *head, uint64_t head_bytes, const void *data,
+                        uint64_t bytes, int64_t time_ns) {
+    slot_head *shared = slot->base;
+    uint64_t n = atomic_load_explicit(&shared->head, memory_order_relaxed) + 1;
     buffer_head *b = buffer(slot, n);
-    if (bytes > slot->capacity) return EINVAL;
+    _Atomic uint64_t *words = (_Atomic uint64_t *)(void *)(b + 1);
+    if (bytes > slot->capacity || head_bytes > slot->capacity - bytes || head_bytes % 8)
+        return EINVAL;
     atomic_store_explicit(&b->mark, 2 * n - 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    store_words((_Atomic uint64_t *)(void *)(b + 1), data, bytes);
-    atomic_store_explicit(&b->bytes, bytes, memory_order_relaxed);
+    store_words(words, head, head_bytes);
+    store_words(words + head_bytes / 8, data, bytes);
+    atomic_store_explicit(&b->bytes, head_bytes + bytes, memory_order_relaxed);
     atomic_store_explicit(&b->time_ns, time_ns, memory_order_relaxed);
     atomic_store_explicit(&b->mark, 2 * n, memory_order_release);
-    atomic_store_explicit(&head->head, n, memory_order_release);
+    atomic_store_explicit(&shared->head, n, memory_order_release);
     return 0;
+}
+
+int ei_slot_write(ei_slot *slot, const void *data, uint64_t bytes, int64_t time_ns) {
+    return ei_slot_write_parts(slot, NULL, 0, data, bytes, time_ns);
 }
 
 uint64_t ei_slot_count(const ei_slot *slot) {

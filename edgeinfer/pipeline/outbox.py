@@ -29,6 +29,12 @@ class Outbox:
         self._waiting: deque[bytes] = deque()
         self._bytes = self.dropped = 0
         os.set_blocking(fd, False)
+        self._poll = select.poll()
+        self._poll.register(fd, 0)  # errors alone: the other end was closed
+
+    def alone(self) -> bool:
+        """Whether nobody listens any more: the supervisor is gone."""
+        return bool(self._poll.poll(0))
 
     def put(
         self, kind: bytes, data: bytes, topic: str = "", number: int = 0, time: int = 0
@@ -49,6 +55,10 @@ class Outbox:
             try:
                 n = os.write(self._fd, entry)
             except BlockingIOError:
+                return
+            except BrokenPipeError:  # nobody listens: the worker sees it and stops
+                self._waiting.clear()
+                self._bytes = 0
                 return
             self._bytes -= n
             if n < len(entry):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from typing import Any, NamedTuple
 
 from .._native import ffi, lib
@@ -15,6 +16,17 @@ from .messages import MAX_BOXES, MAX_POINTS, Message, parse
 
 #: Bytes that hold any message but a Frame: header, 64 boxes or points, scalars.
 MESSAGE_BYTES = 64 + MAX_POINTS * 16 + MAX_BOXES * 24
+
+
+def _unused() -> int:
+    """References that `_free_room` sees to a buffer in its list that nobody else refers to."""
+    rooms = [bytearray(1)]
+    for room in rooms:
+        return sys.getrefcount(room)
+    return 0
+
+
+_UNUSED = _unused()
 
 
 class Published(NamedTuple):
@@ -47,7 +59,7 @@ class Slot:
             lib.ei_slot_create(self._slot, self._memory, size, capacity)
         elif lib.ei_slot_open(self._slot, self._memory, size):
             raise MessageError(f"slot {name}: the shared memory is damaged")
-        self._room: Any = None
+        self._rooms: list[bytearray] = []
         self._count: Any = ffi.new("uint64_t *")
         self._time: Any = ffi.new("int64_t *")
 
@@ -58,9 +70,19 @@ class Slot:
 
     def write(self, data: bytes, time_ns: int) -> int:
         """Publish `data`; its number. MessageError where it is larger than the slot."""
-        if lib.ei_slot_write(self._slot, ffi.from_buffer(data), len(data), time_ns):
+        return self._write(b"", data, time_ns)
+
+    def publish(self, message: Message, time_ns: int) -> int:
+        """Publish a message, an image straight from its array; its number."""
+        head, rest = message.to_parts()
+        return self._write(head, rest, time_ns) if len(rest) else self._write(b"", head, time_ns)
+
+    def _write(self, head: bytes, data: Any, time_ns: int) -> int:
+        parts = ffi.from_buffer(head), len(head), ffi.from_buffer(data), len(data)
+        if lib.ei_slot_write_parts(self._slot, *parts, time_ns):
+            size = len(head) + len(data)
             raise MessageError(
-                f"slot {self.name}: a value of {len(data)} bytes, room for {self.capacity}"
+                f"slot {self.name}: a value of {size} bytes, room for {self.capacity}"
             )
         return self.count
 
@@ -69,16 +91,28 @@ class Slot:
         """Number of the newest value; 0 where nothing was written yet."""
         return int(lib.ei_slot_count(self._slot))
 
-    def read(self) -> tuple[int, bytes, int] | None:
-        """(number, bytes, time written) of the newest value, or None."""
-        if self._room is None:
-            self._room = ffi.new("uint8_t[]", self.capacity)
-        n = lib.ei_slot_read(self._slot, self._room, self.capacity, self._count, self._time)
+    def read(self) -> tuple[int, memoryview, int] | None:
+        """(number, bytes, time written) of the newest value, or None.
+
+        The bytes stay as they are for as long as anyone refers to them.
+        """
+        room = self._free_room()
+        n = lib.ei_slot_read(
+            self._slot, ffi.from_buffer(room), self.capacity, self._count, self._time
+        )
         if n == lib.EI_SLOT_SMALL:
             raise MessageError(f"slot {self.name}: a value larger than {self.capacity} bytes")
         if n <= 0:
             return None
-        return int(self._count[0]), bytes(ffi.buffer(self._room, n)), int(self._time[0])
+        return int(self._count[0]), memoryview(room)[:n].toreadonly(), int(self._time[0])
+
+    def _free_room(self) -> bytearray:
+        """A buffer that nobody refers to: memory is taken once, not with every read."""
+        for room in self._rooms:
+            if sys.getrefcount(room) == _UNUSED:
+                return room
+        self._rooms.append(bytearray(self.capacity))
+        return self._rooms[-1]
 
     def newest(self) -> Published | None:
         """The newest message, or None where there is none."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import signal
 import sys
 import traceback
@@ -14,7 +13,7 @@ from typing import Any
 from .guard import Guard, GuardLimits
 from .inline import REST, guard_event
 from .loop import WORKING, Event, Mode, Runner
-from .messages import Command, Frame
+from .messages import Command, Frame, Message
 from .outbox import DONE, EVENT, FAILED, MESSAGE, READY, Outbox
 from .realtime import PeriodicLoop, RealTime, apply, now_ns, sleep_until
 from .schedule import SOURCE
@@ -75,7 +74,6 @@ class Worker:
 
     def __init__(self, task: Task, outbox: Outbox) -> None:
         self.task, self.outbox = task, outbox
-        self._parent = os.getppid()
         self._newest: dict[str, Published] = {}
 
     def open(self) -> None:
@@ -95,14 +93,14 @@ class Worker:
     def wait_start(self) -> int:
         """Wait for the supervisor's word; the time of the first release."""
         while not (told := self.task.control.read()):
-            if os.getppid() != self._parent:
+            if self.outbox.alone():
                 sys.exit(1)
             sleep_until(now_ns() + _POLL_NS)
         return int.from_bytes(told[1], "little")
 
     def stopped(self) -> bool:
         """Whether to stop: told to, or left alone."""
-        return self.task.control.count > 1 or os.getppid() != self._parent
+        return self.task.control.count > 1 or self.outbox.alone()
 
     def newest(self) -> dict[str, Published]:
         """The newest message of each input."""
@@ -117,12 +115,12 @@ class Worker:
         self.outbox.put(EVENT, event.to_json(), time=time_ns)
         self.outbox.flush()
 
-    def publish(self, data: bytes, topic: str, time_ns: int) -> int:
+    def publish(self, message: Message, topic: str, time_ns: int) -> int:
         """Write a message to the output slot; its number."""
         assert self.task.output is not None
-        number = self.task.output.write(data, time_ns)
+        number = self.task.output.publish(message, time_ns)
         if self.task.record:
-            self.outbox.put(MESSAGE, data, topic, number, time_ns)
+            self.outbox.put(MESSAGE, message.to_bytes(), topic, number, time_ns)
         return number
 
 
@@ -157,9 +155,8 @@ class StageWorker(Worker):
         used = {k: m.number for k, m in newest.items()} if mode is Mode.RUN else None
         skipped = self.runner.skipped(newest) if used else 0
         mode, out = self.runner.work(mode, newest, now)
-        data = out.to_bytes() if out is not None else b""
         end = now_ns()
-        number = self.publish(data, self.task.name, end) if data else 0
+        number = self.publish(out, self.task.name, end) if out is not None else 0
         took = end - now
         late = took > self.stage.timing.budget_ns
         seq, age = (out.seq, end - out.stamp_ns) if out is not None else (-1, -1)
@@ -214,7 +211,7 @@ class EndsWorker(Worker):
         """Publish a frame; one of another clock is stamped now."""
         now = now_ns()
         frame = stamped or Frame(frame.seq, now, frame.image)
-        number = self.publish(frame.to_bytes(), SOURCE, now)
+        number = self.publish(frame, SOURCE, now)
         self.tell(Event(SOURCE, Mode.RUN, now, now, output=number, seq=frame.seq), now)
 
     def actuate(self, now: int) -> None:

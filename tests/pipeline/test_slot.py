@@ -10,10 +10,11 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeinfer.errors import MessageError
-from edgeinfer.pipeline.messages import Command
+from edgeinfer.pipeline.messages import Command, Frame
 from edgeinfer.pipeline.slot import Slot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,11 +59,49 @@ def test_messages() -> None:
     assert (newest.number, newest.message, newest.time_ns) == (1, command, 9)
 
 
+def frame(n: int) -> Frame:
+    return Frame(n, n, np.full((20, 30, 3), n, np.uint8))
+
+
+def test_frames_kept_by_a_reader_stay_as_they_are() -> None:
+    """Buffers are used again, but not while a message lies in them."""
+    slot, kept = Slot(2000), []
+    for n in range(10):
+        assert slot.publish(frame(n), n) == n + 1
+        newest = slot.newest()
+        assert newest is not None
+        kept.append(newest.message)
+    assert all(message == frame(n) for n, message in enumerate(kept))
+    some = kept[3].image[5:7]  # a view of a view holds it too
+    kept.clear()
+    for n in range(100, 150):
+        slot.publish(frame(n), n)
+        newest = slot.newest()
+        assert newest is not None
+        assert newest.message == frame(n)
+    assert (some == 3).all()
+    assert len(slot._rooms) <= 11  # memory does not grow with the number of reads
+
+
+def test_image_parts_are_the_wire_form() -> None:
+    image = np.arange(5 * 14 * 3, dtype=np.uint8).reshape(5, 14, 3)[:, ::2]  # not contiguous
+    message, slot = Frame(1, 2, image), Slot(200)
+    head, rest = message.to_parts()
+    assert len(head) % 8 == 0
+    assert head + bytes(rest) == message.to_bytes()
+    slot.publish(message, 3)
+    found = slot.read()
+    assert found is not None
+    assert bytes(found[1]) == message.to_bytes()
+
+
 def test_too_large_is_refused_and_changes_nothing() -> None:
     slot = Slot(8, name="small")
     slot.write(b"12345678", 1)
     with pytest.raises(MessageError, match="small: a value of 9 bytes, room for 8"):
         slot.write(b"123456789", 2)
+    with pytest.raises(MessageError, match="small: a value of 1832 bytes, room for 8"):
+        slot.publish(frame(1), 2)
     assert slot.read() == (1, b"12345678", 1)
     with pytest.raises(ValueError, match="out of range"):
         Slot(0)
@@ -108,7 +147,7 @@ def _answer(request: Slot, answer: Slot) -> None:
         time.sleep(0.001)
     found = request.read()
     assert found is not None
-    answer.write(found[1][::-1], 1)
+    answer.write(bytes(found[1])[::-1], 1)
 
 
 def test_pickled_into_a_spawned_process() -> None:
