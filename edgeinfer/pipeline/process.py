@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 GUARD = "guard"
 ORDERS = "supervisor"  # slot of start and stop
-_ORDER_NS = 300_000_000  # entries of different processes are put in order within this time
+_ORDER_NS = 2_000_000_000  # how long entries wait for those of a process that says nothing
 _START_NS = 50_000_000
 
 
@@ -44,6 +44,7 @@ class Child:
         self.ready: dict[str, Any] | None = None
         self.done: dict[str, Any] | None = None
         self.failure = ""
+        self.heard_ns = 0  # time of its last event: nothing older will come from it
 
     @property
     def ended(self) -> bool:
@@ -212,9 +213,12 @@ class Supervisor:
         """Wait for anything told or ended; take it."""
         alive = [c.process.sentinel for c in self.children.values() if not c.ended]
         wait([*(c.inbox.fd for c in self.children.values() if not c.ended), *alive], seconds)
+        heard = []
         for child in self.children.values():
+            ended = child.ended  # asked before: what it said last is then in what is gathered
             self._gather(child)
-        self._hand_over(now_ns() - _ORDER_NS)
+            heard += [] if ended else [child.heard_ns]
+        self._hand_over(max(min(heard, default=0), now_ns() - _ORDER_NS))
 
     def _gather(self, child: Child) -> None:
         for kind, topic, number, at, data in child.inbox.entries():
@@ -225,11 +229,12 @@ class Supervisor:
             elif kind == FAILED:
                 child.failure = data.decode(errors="replace")
             elif kind in (EVENT, MESSAGE):
+                child.heard_ns = at if kind == EVENT else child.heard_ns
                 heapq.heappush(self._heap, (at, next(self._tie), topic, number, data))
 
     def _hand_over(self, until_ns: int) -> None:
         """Log in the order of time what is old enough for nothing older to be on its way."""
-        while self._heap and self._heap[0][0] <= until_ns:
+        while self._heap and self._heap[0][0] < until_ns:
             at, _, topic, number, data = heapq.heappop(self._heap)
             if topic:
                 self.log.message(topic, number, parse(data), at)

@@ -143,11 +143,13 @@ class StageWorker(Worker):
         grid = PeriodicLoop(start_ns + self.task.offset_ns, self.stage.timing.period_ns)
         while not self.stopped():
             missed = grid.wait()
-            self.release(now_ns(), missed, grid.lateness_ns)
+            self.release(missed, grid.lateness_ns)
 
-    def release(self, now: int, missed: int, lateness: int) -> None:
+    def release(self, missed: int, lateness: int) -> None:
         """One release: choose, work, publish, tell."""
+        begin = now_ns()  # taking the inputs over is part of the work
         newest = dict(self.newest())
+        now = now_ns()  # after reading: a record in the order of time has causes before effects
         mode = self.runner.choose(newest, now)
         if mode not in WORKING:
             self.tell(Event(self.task.name, mode, now, now, missed=missed), now)
@@ -157,7 +159,7 @@ class StageWorker(Worker):
         mode, out = self.runner.work(mode, newest, now)
         end = now_ns()
         number = self.publish(out, self.task.name, end) if out is not None else 0
-        took = end - now
+        took = end - begin
         late = took > self.stage.timing.budget_ns
         seq, age = (out.seq, end - out.stamp_ns) if out is not None else (-1, -1)
         self.tell(
@@ -203,7 +205,7 @@ class EndsWorker(Worker):
                     return
                 self.take(frame if live else None, frame)
             if self.task.inputs:
-                self.actuate(now_ns())
+                self.actuate()
             if self.source is not None:
                 frame = self.source.read()
 
@@ -214,10 +216,11 @@ class EndsWorker(Worker):
         number = self.publish(frame, SOURCE, now)
         self.tell(Event(SOURCE, Mode.RUN, now, now, output=number, seq=frame.seq), now)
 
-    def actuate(self, now: int) -> None:
+    def actuate(self) -> None:
         """One period of the guard and what is behind it."""
-        used, text = None, ""
-        for name, found in self.newest().items():
+        newest, used, text = self.newest(), None, ""
+        now = now_ns()
+        for name, found in newest.items():
             if found.number != self._offered and isinstance(found.message, Command):
                 self._offered, used = found.number, {name: found.number}
                 text = self.guard.offer(found.message, found.number, now).name.lower()
