@@ -43,8 +43,9 @@ ALLOWED["engine"] = _ENGINE
 ALLOWED["pipeline.messages"] = {"errors"}
 ALLOWED["io"] = {"errors", "pipeline.messages"}
 ALLOWED["pipeline"] = {*_ENGINE, "pipeline", "io"}
-ALLOWED["report"] = {"errors", "pipeline", "io"}
-ALLOWED["cli"] = {*_ENGINE, "pipeline", "io", "report", "__init__", "cli"}
+ALLOWED["draw"] = {"pipeline.messages"}
+ALLOWED["report"] = set()
+ALLOWED["cli"] = {*_ENGINE, "pipeline", "io", "draw", "report", "__init__"}
 ALLOWED["__init__"] = {*_ENGINE, "image"}
 
 
