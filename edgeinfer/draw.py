@@ -85,7 +85,7 @@ def annotate(
     trajectory: Trajectory | None,
     command: Command | None,
     labels: Sequence[str] = (),
-    width: int = 576,
+    width: int = 384,
 ) -> np.ndarray:
     """A new picture (uint8 RGB): boxes, road, trajectory and command drawn on the frame."""
     picture, scale = enlarge(image, width)

@@ -198,7 +198,8 @@ def _drive(
     also: Callable[[Tick], None] | None = None,
 ) -> _Run:
     found = _Run(name)
-    film = draw.Video(video, source.rate_hz) if video is not None else None
+    every = max(round(source.rate_hz / 25), 1)  # 25 pictures a second are enough to watch
+    film = draw.Video(video, source.rate_hz / every) if video is not None else None
     scene = hasattr(source, "write")
     extra = open_sink(args.sink) if args.sink else None
     total = args.frames or getattr(source, "length", None)
@@ -209,7 +210,7 @@ def _drive(
             also(tick)
         if scene and extra is not None and tick.command is not None:
             extra.write(tick.command)
-        if film is not None:
+        if film is not None and len(found.times) % every == 0:
             film.add(_picture(tick, project(tick), stages[0]))
         _progress(name, len(found.times), total, source)
 
