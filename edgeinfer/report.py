@@ -94,7 +94,9 @@ def plot(
         px, py = at(x[keep], y[keep])
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(px, py, strict=True))
         colour = _COLOURS[i % len(_COLOURS)]
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.4"/>')
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.4"/>'
+        )
         parts.append(
             f'<text x="{left + 10 + 120 * i}" y="11" style="fill:{colour}">{html.escape(name)}</text>'
         )

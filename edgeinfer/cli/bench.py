@@ -50,11 +50,14 @@ def _ours(path: Path, threads: int, args: argparse.Namespace) -> tuple[str, Call
 
 
 def _litert(path: Path, threads: int) -> tuple[str, Call]:
-    from ..delegates.tflite import interpreter_class
+    from ..delegates.tflite import runtime
 
-    interpreter = interpreter_class()(model_path=str(path), num_threads=threads)
+    module = runtime()
+    interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
     interpreter.allocate_tensors()
-    feeds = [(d["index"], np.zeros(d["shape"], d["dtype"])) for d in interpreter.get_input_details()]
+    feeds = [
+        (d["index"], np.zeros(d["shape"], d["dtype"])) for d in interpreter.get_input_details()
+    ]
     outputs = [d["index"] for d in interpreter.get_output_details()]
 
     def call() -> list[np.ndarray]:
@@ -63,8 +66,8 @@ def _litert(path: Path, threads: int) -> tuple[str, Call]:
         interpreter.invoke()
         return [interpreter.get_tensor(index) for index in outputs]
 
-    module = interpreter_class().__module__.partition(".")[0]
-    return f"{module} {_version(module.replace('_', '-'))}", call
+    package = module.__name__.partition(".")[0].replace("_", "-")
+    return f"{package} {_version(package)}", call
 
 
 def _onnxruntime(path: Path, threads: int) -> tuple[str, Call]:

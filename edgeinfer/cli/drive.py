@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="sim:carracing", help="sim:carracing, file:VIDEO, ...")
     parser.add_argument("--sink", help="also write the commands: can:virtual0, candump:FILE, ...")
     parser.add_argument("--model", help="detector for a recorded road, road model for the scene")
-    parser.add_argument("--decoder", default="", help="ssd, fastestdet or yolo5 (default: by shape)")
+    parser.add_argument(
+        "--decoder", default="", help="ssd, fastestdet or yolo5 (default: by shape)"
+    )
     parser.add_argument("--threshold", type=float, default=0.4, help="least score of a box")
     parser.add_argument("--labels", type=Path, help="file of class names, one a line")
     parser.add_argument("--board", default="host", help="board name or folder")
@@ -115,7 +117,9 @@ def _scene(args: argparse.Namespace, board: Board, video: Path | None) -> list[_
         def project(tick: Tick) -> draw.Project:
             return partial(to_pixels, seconds=tick.time_ns / 1e9)
 
-        found = _drive(args, f"seed {seed}", stages, source, board, project, video if first else None)
+        found = _drive(
+            args, f"seed {seed}", stages, source, board, project, video if first else None
+        )
         m = source.metrics  # type: ignore[attr-defined]
         found.outcome = {
             "score": round(m.score, 1),

@@ -64,8 +64,6 @@ def _detector(args: argparse.Namespace, session: Session, labels: list[str]) -> 
     out = next(iter(session.outputs.values()))
     if not args.decoder and decoder != "ssd" and (out.shape[-1] < 80 or out.shape[-1] > 1024):
         return None
-    if not args.decoder and decoder == "fastestdet" and out.shape[1] > 64:
-        return None  # a mask, not a grid
     return Detector(args.model, args.board, args.threads, decoder, args.threshold, labels or None)
 
 
@@ -114,9 +112,10 @@ def _normalisation(
 ) -> tuple[float, float]:
     """(mean, std) of pixels: the user's, the file's metadata, or [-1, 1] for floats."""
     known = getattr(model, "normalisation", {}).get(name)
-    mean, std = (float(np.ravel(known[0])[0]), float(np.ravel(known[1])[0])) if known else (
-        (127.5, 127.5) if tensor.dtype == "float32" else (0.0, 1.0)
-    )  # fmt: skip
+    if known is not None:
+        mean, std = float(known.mean[0]), float(known.std[0])
+    else:
+        mean, std = (127.5, 127.5) if tensor.dtype == "float32" else (0.0, 1.0)
     return (mean if args.mean is None else args.mean), (std if args.std is None else args.std)
 
 
@@ -134,7 +133,9 @@ def _image(session: Session, name: str, path: Path, norm: tuple[float, float]) -
     else:
         # 8-bit image inputs hold the pixels themselves, int8 less 128.
         options = {"quant": (1.0, -128 if tensor.dtype == "int8" else 0)}
-    transform = ImageTransform(image.shape, tensor.shape, tensor.dtype, "stretch", colour, **options)
+    transform = ImageTransform(
+        image.shape, tensor.shape, tensor.dtype, "stretch", colour, **options
+    )
     transform(image, session[name])
 
 
