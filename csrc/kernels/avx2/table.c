@@ -2,7 +2,9 @@
 #include "../kernel.h"
 
 #define KERNELS(X)                                                                                 \
-    X(hard_swish) X(leaky_relu) X(log_softmax) X(quantize) X(resize_bilinear) X(softmax) X(unary)
+    X(add)                                                                                         \
+    X(div) X(maximum) X(minimum) X(mul) X(squared_difference) X(sub) X(hard_swish) X(leaky_relu)   \
+        X(log_softmax) X(quantize) X(resize_bilinear) X(softmax) X(unary)
 
 #define DECLARE(name) extern const ei_kernel ei_avx2_##name;
 #define POINTER(name) &ei_avx2_##name,
