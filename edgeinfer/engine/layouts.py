@@ -27,9 +27,24 @@ _MAX_SPAN = 64
 
 def pack(step: Step, isa: str, rounding: str) -> None:
     """Give the step the layout of the best kernel of `isa`; leave it natural where none fits."""
+    if PACKERS.get(isa):
+        _widen_depthwise(step)
     for packer in PACKERS.get(isa, ()):
         if packer(step, rounding):
             return
+
+
+def _widen_depthwise(step: Step) -> None:
+    """A depthwise convolution with several outputs a channel is a grouped convolution."""
+    if step.op != "DEPTHWISE_CONV_2D" or step.values["multiplier"] == 1:
+        return
+    w = step.inputs[1]
+    if w is None or not w.constant or w.data is None:
+        return
+    data = np.ascontiguousarray(w.data[0].transpose(2, 0, 1)[..., None])
+    step.inputs[1] = Tensor(w.name, data.shape, w.dtype, w.quant, data)
+    step.op = "CONV_2D"
+    step.values = {**step.values, "multiplier": 1}
 
 
 def _packable(step: Step, dtype: str, ops: tuple[str, ...]) -> bool:

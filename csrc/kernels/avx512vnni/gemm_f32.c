@@ -6,23 +6,37 @@
 enum { MR = 12, NR = 32 };
 
 /* As in gemm_q8.c: gcc 12 would spill the accumulators. */
-#define STEP(a, disp, c0, c1)                                                                      \
+#define STEP2(a, disp, c0, c1)                                                                     \
     __asm__("vbroadcastss " disp ", %%zmm31\n\t"                                                   \
             "vfmadd231ps %[b0], %%zmm31, %[x0]\n\t"                                                \
             "vfmadd231ps %[b1], %%zmm31, %[x1]"                                                    \
             : [x0] "+v"(c0), [x1] "+v"(c1)                                                         \
             : [b0] "v"(b0), [b1] "v"(b1), [p] "r"(a), [l] "r"(lda)                                 \
             : "zmm31", "memory")
-#define ROW0(a, i) if (rows > (i)) STEP(a, "(%[p])", acc0[i], acc1[i])
-#define ROW1(a, i) if (rows > (i)) STEP(a, "(%[p],%[l],4)", acc0[i], acc1[i])
-#define ROW2(a, i) if (rows > (i)) STEP(a, "(%[p],%[l],8)", acc0[i], acc1[i])
+/* The same for a block of at most 16 channels: the second half would be zeros. */
+#define STEP1(a, disp, c0)                                                                         \
+    __asm__("vbroadcastss " disp ", %%zmm31\n\t"                                                   \
+            "vfmadd231ps %[b0], %%zmm31, %[x0]"                                                    \
+            : [x0] "+v"(c0)                                                                        \
+            : [b0] "v"(b0), [p] "r"(a), [l] "r"(lda)                                               \
+            : "zmm31", "memory")
+#define ROW(a, disp, i)                                                                            \
+    if (rows > (i)) {                                                                              \
+        if (wide) STEP2(a, disp, acc0[i], acc1[i]);                                                \
+        else STEP1(a, disp, acc0[i]);                                                              \
+    }
+#define ROW0(a, i) ROW(a, "(%[p])", i)
+#define ROW1(a, i) ROW(a, "(%[p],%[l],4)", i)
+#define ROW2(a, i) ROW(a, "(%[p],%[l],8)", i)
 
-static inline __attribute__((always_inline)) void multiply(int rows, const ei_tile_f32 *t,
-                                                           __m512 *acc0, __m512 *acc1) {
+static inline __attribute__((always_inline)) void multiply(int rows, bool wide,
+                                                           const ei_tile_f32 *t, __m512 *acc0,
+                                                           __m512 *acc1) {
     int64_t lda = t->lda;
     const float *a = t->a, *a3 = a + 3 * lda, *a6 = a + 6 * lda, *a9 = a + 9 * lda, *w = t->w;
     for (int64_t k = t->depth; k > 0; k--) {
-        __m512 b0 = _mm512_loadu_ps(w), b1 = _mm512_loadu_ps(w + 16);
+        __m512 b0 = _mm512_loadu_ps(w), b1 = b0;
+        if (wide) b1 = _mm512_loadu_ps(w + 16);
         ROW0(a, 0);
         ROW1(a, 1);
         ROW2(a, 2);
@@ -39,12 +53,13 @@ static inline __attribute__((always_inline)) void multiply(int rows, const ei_ti
     }
 }
 
-static inline __attribute__((always_inline)) void tile(int rows, const ei_tile_f32 *t) {
+static inline __attribute__((always_inline)) void tile(int rows, bool wide,
+                                                       const ei_tile_f32 *t) {
     __m512 acc0[MR], acc1[MR];
     __m512 bias0 = _mm512_loadu_ps(t->bias), bias1 = _mm512_loadu_ps(t->bias + 16);
 #pragma GCC unroll 12
     for (int i = 0; i < rows; i++) acc0[i] = bias0, acc1[i] = bias1;
-    multiply(rows, t, acc0, acc1);
+    multiply(rows, wide, t, acc0, acc1);
     __m512 lo = _mm512_set1_ps(t->lo), hi = _mm512_set1_ps(t->hi);
     uint32_t mask = t->columns == NR ? 0xffffffffu : (1u << t->columns) - 1;
 #pragma GCC unroll 12
@@ -58,7 +73,10 @@ static inline __attribute__((always_inline)) void tile(int rows, const ei_tile_f
 }
 
 #define TILE(n)                                                                                    \
-    static __attribute__((noinline)) void tile##n(const ei_tile_f32 *t) { tile(n, t); }
+    static __attribute__((noinline)) void tile##n(const ei_tile_f32 *t) {                          \
+        if (t->columns > 16) tile(n, true, t);                                                     \
+        else tile(n, false, t);                                                                    \
+    }
 TILE(1)
 TILE(2)
 TILE(3)

@@ -26,26 +26,39 @@ typedef struct block {
 /* One row: broadcast four activations, multiply with 2 x 16 columns. In assembly because gcc 12
  * keeps an array of accumulators on the stack when this is written with intrinsics: half the
  * speed. */
-#define STEP(a, disp, scaled, c0, c1)                                                              \
+#define STEP2(a, disp, c0, c1)                                                                     \
     __asm__("vpbroadcastd " disp ", %%zmm31\n\t"                                                   \
             "vpdpbusd %[b0], %%zmm31, %[x0]\n\t"                                                   \
             "vpdpbusd %[b1], %%zmm31, %[x1]"                                                       \
             : [x0] "+v"(c0), [x1] "+v"(c1)                                                         \
             : [b0] "v"(b0), [b1] "v"(b1), [p] "r"(a), [l] "r"(lda)                                 \
             : "zmm31", "memory")
+/* The same for a block of at most 16 channels: the second half would be zeros. */
+#define STEP1(a, disp, c0)                                                                         \
+    __asm__("vpbroadcastd " disp ", %%zmm31\n\t"                                                   \
+            "vpdpbusd %[b0], %%zmm31, %[x0]"                                                       \
+            : [x0] "+v"(c0)                                                                        \
+            : [b0] "v"(b0), [p] "r"(a), [l] "r"(lda)                                               \
+            : "zmm31", "memory")
 
-#define ROW0(a, i) if (rows > (i)) STEP(a, "(%[p])", 1, acc0[i], acc1[i])
-#define ROW1(a, i) if (rows > (i)) STEP(a, "(%[p],%[l])", 1, acc0[i], acc1[i])
-#define ROW2(a, i) if (rows > (i)) STEP(a, "(%[p],%[l],2)", 1, acc0[i], acc1[i])
+#define ROW(a, disp, i)                                                                            \
+    if (rows > (i)) {                                                                              \
+        if (wide) STEP2(a, disp, acc0[i], acc1[i]);                                                \
+        else STEP1(a, disp, acc0[i]);                                                              \
+    }
+#define ROW0(a, i) ROW(a, "(%[p])", i)
+#define ROW1(a, i) ROW(a, "(%[p],%[l])", i)
+#define ROW2(a, i) ROW(a, "(%[p],%[l],2)", i)
 
-/* rows x 32 accumulators; `rows` is a constant after inlining. */
-static inline __attribute__((always_inline)) void multiply(int rows, const uint8_t *a, int64_t lda,
-                                                           const block *b, __m512i *acc0,
-                                                           __m512i *acc1) {
+/* rows x 32 accumulators, or x 16; `rows` and `wide` are constants after inlining. */
+static inline __attribute__((always_inline)) void multiply(int rows, bool wide, const uint8_t *a,
+                                                           int64_t lda, const block *b,
+                                                           __m512i *acc0, __m512i *acc1) {
     const uint8_t *a3 = a + 3 * lda, *a6 = a + 6 * lda, *a9 = a + 9 * lda;
     const int8_t *w = b->w;
     for (int64_t k = b->depth4; k > 0; k--) {
-        __m512i b0 = _mm512_loadu_si512(w), b1 = _mm512_loadu_si512(w + 64);
+        __m512i b0 = _mm512_loadu_si512(w), b1 = b0;
+        if (wide) b1 = _mm512_loadu_si512(w + 64);
         ROW0(a, 0);
         ROW1(a, 1);
         ROW2(a, 2);
@@ -102,9 +115,9 @@ static inline void store_row(const output *o, const block *b, __m512i acc0, __m5
 }
 
 /* rows x 32 outputs; row_term[i] is added to every accumulator of row i, or NULL. */
-static inline __attribute__((always_inline)) void tile(int rows, const uint8_t *a, int64_t lda,
-                                                       const block *b, const int32_t *row_term,
-                                                       const output *o) {
+static inline __attribute__((always_inline)) void tile(int rows, bool wide, const uint8_t *a,
+                                                       int64_t lda, const block *b,
+                                                       const int32_t *row_term, const output *o) {
     __m512i acc0[MR], acc1[MR];
     __m512i bias0 = _mm512_loadu_si512(b->bias), bias1 = _mm512_loadu_si512(b->bias + 16);
 #pragma GCC unroll 12
@@ -113,7 +126,7 @@ static inline __attribute__((always_inline)) void tile(int rows, const uint8_t *
         acc0[i] = _mm512_add_epi32(bias0, extra);
         acc1[i] = _mm512_add_epi32(bias1, extra);
     }
-    multiply(rows, a, lda, b, acc0, acc1);
+    multiply(rows, wide, a, lda, b, acc0, acc1);
 #pragma GCC unroll 12
     for (int i = 0; i < rows; i++) store_row(o, b, acc0[i], acc1[i], o->y + i * o->stride);
 }
@@ -121,7 +134,8 @@ static inline __attribute__((always_inline)) void tile(int rows, const uint8_t *
 #define TILE(n)                                                                                    \
     static __attribute__((noinline)) void tile##n(const uint8_t *a, int64_t lda, const block *b,   \
                                                   const int32_t *row_term, const output *o) {      \
-        tile(n, a, lda, b, row_term, o);                                                           \
+        if (o->columns > 16) tile(n, true, a, lda, b, row_term, o);                                \
+        else tile(n, false, a, lda, b, row_term, o);                                               \
     }
 TILE(1)
 TILE(2)

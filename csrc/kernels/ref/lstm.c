@@ -51,14 +51,23 @@ typedef struct lstm_step {
     int32_t depth, units;
 } lstm_step;
 
+/* In 16 sums, so that the compiler can use vectors. */
+static float dot(const float *a, const float *b, int32_t n) {
+    float sums[16] = {0}, total = 0;
+    int32_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (int k = 0; k < 16; k++) sums[k] += a[i + k] * b[i + k];
+    for (; i < n; i++) total += a[i] * b[i];
+    for (int k = 0; k < 16; k++) total += sums[k];
+    return total;
+}
+
 static float gate_f32(const ei_node *n, const lstm_step *s, int g, int32_t u, const float *h) {
     const float *x = (const float *)n->in[X]->data + s->x;
     const float *w = (const float *)n->in[W + g]->data + (int64_t)u * s->depth;
     const float *r = (const float *)n->in[R + g]->data + (int64_t)u * s->units;
-    float acc = ((const float *)n->in[BIAS + g]->data)[u];
-    for (int32_t i = 0; i < s->depth; i++) acc += x[i] * w[i];
-    for (int32_t i = 0; i < s->units; i++) acc += h[i] * r[i];
-    return acc;
+    float bias = ((const float *)n->in[BIAS + g]->data)[u];
+    return bias + dot(x, w, s->depth) + dot(h, r, s->units);
 }
 
 static float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
