@@ -56,9 +56,9 @@ static struct {
     pid_t owner;          /* a forked child has none of the parent's threads */
     ei_job job;
     void *context;
-    int threads;                                         /* of the job */
-    uint32_t generation __attribute__((aligned(64)));    /* raised for every job */
-    uint32_t finished __attribute__((aligned(64)));      /* workers done with the job */
+    int threads;                                      /* of the job */
+    uint32_t generation __attribute__((aligned(64))); /* raised for every job */
+    uint32_t finished __attribute__((aligned(64)));   /* workers done with the job */
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void *worker(void *argument) {

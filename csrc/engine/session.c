@@ -29,7 +29,9 @@ typedef struct run {
     ei_barrier barrier;
 } run;
 
-static size_t align_up(size_t n) { return (n + EI_ALIGN - 1) / EI_ALIGN * EI_ALIGN; }
+static size_t align_up(size_t n) {
+    return (n + EI_ALIGN - 1) / EI_ALIGN * EI_ALIGN;
+}
 
 static void bind(ei_session *s) {
     const ei_plan *p = s->plan;
@@ -48,8 +50,7 @@ static void bind(ei_session *s) {
 
 int ei_session_create(const ei_plan *plan, int threads, ei_session **out, ei_error *err) {
     if (!plan || !out || threads < 1 || threads > EI_MAX_THREADS)
-        return ei_fail(err, EI_E_ARGUMENT, "threads is %d, must be 1..%d", threads,
-                       EI_MAX_THREADS);
+        return ei_fail(err, EI_E_ARGUMENT, "threads is %d, must be 1..%d", threads, EI_MAX_THREADS);
     *out = NULL;
     const ei_file_header *h = plan->header;
     ei_session *s = calloc(1, sizeof *s);
@@ -98,8 +99,10 @@ int ei_session_reset(ei_session *s) {
     for (uint32_t i = 0; i < p->header->n_tensors; i++) {
         const ei_file_tensor *f = &p->file_tensors[i];
         if (f->kind != EI_STATE) continue;
-        if (f->initial == EI_NO_DATA) memset(s->tensors[i].data, 0, f->bytes);
-        else memcpy(s->tensors[i].data, p->file + p->header->off_data + f->initial, f->bytes);
+        if (f->initial == EI_NO_DATA)
+            memset(s->tensors[i].data, 0, f->bytes);
+        else
+            memcpy(s->tensors[i].data, p->file + p->header->off_data + f->initial, f->bytes);
     }
     return EI_OK;
 }
@@ -108,8 +111,12 @@ void *ei_session_tensor(ei_session *s, int tensor) {
     return tensor >= 0 && tensor < ei_plan_tensors(s->plan) ? s->tensors[tensor].data : NULL;
 }
 
-uint64_t ei_session_bytes(const ei_session *s) { return s->bytes; }
-int ei_session_failed_step(const ei_session *s) { return s->failed; }
+uint64_t ei_session_bytes(const ei_session *s) {
+    return s->bytes;
+}
+int ei_session_failed_step(const ei_session *s) {
+    return s->failed;
+}
 
 static uint64_t now_ns(void) {
     struct timespec t;
@@ -135,10 +142,14 @@ static void walk(void *context, int tid, int threads) {
         uint64_t start = r->ns && tid == 0 ? now_ns() : 0;
         int status = EI_OK;
         /* After a failure the rest is skipped, not left: others may wait at the next barrier. */
-        if (__atomic_load_n(&r->status, __ATOMIC_ACQUIRE)) status = EI_OK;
-        else if (!node->kernel) status = EI_E_DELEGATE;
-        else if (node->kernel->parallel) status = node->kernel->run(node, &work);
-        else if (tid == 0) status = node->kernel->run(node, &alone);
+        if (__atomic_load_n(&r->status, __ATOMIC_ACQUIRE))
+            status = EI_OK;
+        else if (!node->kernel)
+            status = EI_E_DELEGATE;
+        else if (node->kernel->parallel)
+            status = node->kernel->run(node, &work);
+        else if (tid == 0)
+            status = node->kernel->run(node, &alone);
         if (status) fail_step(r, i, status);
         if (threads > 1) ei_barrier_wait(&r->barrier);
         if (r->ns && tid == 0) r->ns[i] = now_ns() - start;

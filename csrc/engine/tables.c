@@ -15,13 +15,18 @@ static const ei_kernel *const *const dotprod[] = {ei_table_dotprod, ei_table_neo
 static const ei_kernel *const *const *chain(int isa) {
     switch (isa) {
 #if defined(__x86_64__)
-    case EI_ISA_AVX2: return avx2;
-    case EI_ISA_AVX512VNNI: return avx512vnni;
+    case EI_ISA_AVX2:
+        return avx2;
+    case EI_ISA_AVX512VNNI:
+        return avx512vnni;
 #elif defined(__aarch64__)
-    case EI_ISA_NEON: return neon;
-    case EI_ISA_DOTPROD: return dotprod;
+    case EI_ISA_NEON:
+        return neon;
+    case EI_ISA_DOTPROD:
+        return dotprod;
 #endif
-    default: return ref_only;
+    default:
+        return ref_only;
     }
 }
 

@@ -19,9 +19,9 @@ typedef struct ei_conv {
     bool direct;               /* rows of the left matrix are the input's own, at a distance of c */
 } ei_conv;
 
-/* Whether accumulators are requantised in fixed point (in[3] multiplier, in[4] shift) rather than by
- * a float scale (in[3]). EI_ROUND_TFLITE does so but for FULLY_CONNECTED, whose reference kernel in
- * LiteRT 2.3 multiplies by a real number. */
+/* Whether accumulators are requantised in fixed point (in[3] multiplier, in[4] shift) rather than
+ * by a float scale (in[3]). EI_ROUND_TFLITE does so but for FULLY_CONNECTED, whose reference kernel
+ * in LiteRT 2.3 multiplies by a real number. */
 static inline bool ei_conv_fixed_point(const ei_node *node) {
     return node->rounding == EI_ROUND_TFLITE && node->op != EI_OP_FULLY_CONNECTED;
 }
@@ -43,7 +43,8 @@ static inline void ei_gather(const ei_conv *g, const uint8_t *x, int64_t row, in
     int32_t y0 = (int32_t)(pixel / g->ow) * p->stride_h - p->pad_top;
     int32_t x0 = (int32_t)(pixel % g->ow) * p->stride_w - p->pad_left;
     size_t run = (size_t)g->group_c * size;
-    const uint8_t *base = x + ((size_t)image * g->h * g->w * g->c + (size_t)group * g->group_c) * size;
+    const uint8_t *base =
+        x + ((size_t)image * g->h * g->w * g->c + (size_t)group * g->group_c) * size;
     /* One copy for a row of taps where they are adjacent in memory. */
     bool whole = p->dilation_w == 1 && g->group_c == g->c && x0 >= 0 && x0 + p->kernel_w <= g->w;
     for (int32_t ky = 0; ky < p->kernel_h; ky++) {
@@ -61,8 +62,10 @@ static inline void ei_gather(const ei_conv *g, const uint8_t *x, int64_t row, in
         }
         for (int32_t kx = 0; kx < p->kernel_w; kx++, to += run) {
             int32_t ix = x0 + kx * p->dilation_w;
-            if (ix < 0 || ix >= g->w) memset(to, padding, run);
-            else memcpy(to, line + (size_t)ix * g->c * size, run);
+            if (ix < 0 || ix >= g->w)
+                memset(to, padding, run);
+            else
+                memcpy(to, line + (size_t)ix * g->c * size, run);
         }
     }
 }

@@ -38,8 +38,9 @@ static inline size_t ei_dw_row_bytes(const ei_conv *g, size_t size) {
 }
 
 static inline bool ei_dw_fits(const ei_conv *g) {
-    return (int64_t)(g->p->kernel_h - 1) * g->p->dilation_h < EI_DW_SPAN && g->depth <= EI_DW_TAPS &&
-           (int64_t)(g->p->kernel_w - 1) * g->p->dilation_w < 1 << 20 && g->p->stride_w < 1 << 10;
+    return (int64_t)(g->p->kernel_h - 1) * g->p->dilation_h < EI_DW_SPAN &&
+           g->depth <= EI_DW_TAPS && (int64_t)(g->p->kernel_w - 1) * g->p->dilation_w < 1 << 20 &&
+           g->p->stride_w < 1 << 10;
 }
 
 static inline size_t ei_dw_scratch(const ei_conv *g, size_t size) {
@@ -48,8 +49,13 @@ static inline size_t ei_dw_scratch(const ei_conv *g, size_t size) {
 
 static inline void ei_dw_open(ei_dw_ring *r, const ei_conv *g, const void *x, size_t size,
                               uint8_t padding, void *scratch) {
-    *r = (ei_dw_ring){.g = g, .x = x, .rows = scratch, .size = size, .padding = padding,
-                      .span = ei_dw_span(g), .plane = ei_dw_plane(g),
+    *r = (ei_dw_ring){.g = g,
+                      .x = x,
+                      .rows = scratch,
+                      .size = size,
+                      .padding = padding,
+                      .span = ei_dw_span(g),
+                      .plane = ei_dw_plane(g),
                       .row_bytes = ei_dw_row_bytes(g, size)};
     for (int i = 0; i < r->span; i++) r->held[i] = -1;
     memset(r->rows + r->span * r->row_bytes, padding, r->row_bytes);

@@ -77,7 +77,8 @@ static inline bool ei_is_q8(const ei_tensor *t) {
 static inline void ei_split(int64_t n, int64_t grain, const ei_work *w, int64_t *begin,
                             int64_t *end) {
     int64_t blocks = (n + grain - 1) / grain;
-    int64_t b = blocks * w->tid / w->threads * grain, e = blocks * (w->tid + 1) / w->threads * grain;
+    int64_t b = blocks * w->tid / w->threads * grain,
+            e = blocks * (w->tid + 1) / w->threads * grain;
     *begin = b < n ? b : n;
     *end = e < n ? e : n;
 }

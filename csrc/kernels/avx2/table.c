@@ -3,8 +3,9 @@
 
 #define KERNELS(X)                                                                                 \
     X(add)                                                                                         \
-    X(div) X(maximum) X(minimum) X(mul) X(squared_difference) X(sub) X(hard_swish) X(leaky_relu)   \
-        X(log_softmax) X(quantize) X(resize_bilinear) X(softmax) X(unary)
+    X(div)                                                                                         \
+    X(maximum) X(minimum) X(mul) X(squared_difference) X(sub) X(hard_swish) X(leaky_relu)          \
+        X(log_softmax) X(lstm) X(quantize) X(resize_bilinear) X(softmax) X(unary)
 
 #define DECLARE(name) extern const ei_kernel ei_avx2_##name;
 #define POINTER(name) &ei_avx2_##name,

@@ -3,10 +3,9 @@
  * Layout EI_LAYOUT_VNNI_DW_Q8, n = lcm(channels, 64) / 64 blocks:
  *   in[0] x, u8
  *   in[1] blob [n][taps/4][4][16][4] int8: for each four taps, register r, lane element e = 4L + i
- *         holds the weights of channel (64 * block + 16 L + 4 r + i) % channels for those taps, zero
- *         beyond the last tap; zero point as in gemm_q8.c
- *   in[2] i32 [n * 64] bias, in[3] f32 scale or i32 multiplier, in[4] i32 shift, all in the same
- *         order [n][4][16] */
+ *         holds the weights of channel (64 * block + 16 L + 4 r + i) % channels for those taps,
+ * zero beyond the last tap; zero point as in gemm_q8.c in[2] i32 [n * 64] bias, in[3] f32 scale or
+ * i32 multiplier, in[4] i32 shift, all in the same order [n][4][16] */
 #include "../depthwise.h"
 #include "../requant.h"
 
@@ -14,7 +13,9 @@
 
 enum { LANES = 64 };
 
-static int64_t fours(const ei_conv *g) { return (g->depth + 3) / 4; }
+static int64_t fours(const ei_conv *g) {
+    return (g->depth + 3) / 4;
+}
 
 static int check(const ei_node *n) {
     ei_conv g;
@@ -33,8 +34,8 @@ static int check(const ei_node *n) {
         int32_t s = ((const int32_t *)shift->data)[i];
         if (s < -31 || s > 31) return EI_E_UNSUPPORTED;
     }
-    if (g.p->act_min < 0 || g.p->act_max > 255 || g.p->act_min > g.p->act_max ||
-        w->zero < -256 || w->zero > 256)
+    if (g.p->act_min < 0 || g.p->act_max > 255 || g.p->act_min > g.p->act_max || w->zero < -256 ||
+        w->zero > 256)
         return EI_E_UNSUPPORTED;
     return EI_OK;
 }
@@ -152,8 +153,10 @@ static int run(const ei_node *n, const ei_work *work) {
             __m512i acc[4];
             sums(&b, taps, at, n4, w->zero, g.depth, acc);
             __m512i v = exact ? finish_exact(&b, acc, &l) : finish(&b, acc, &l);
-            if (width - at >= LANES) _mm512_storeu_si512(out + at, v);
-            else _mm512_mask_storeu_epi8(out + at, (1ull << (width - at)) - 1, v);
+            if (width - at >= LANES)
+                _mm512_storeu_si512(out + at, v);
+            else
+                _mm512_mask_storeu_epi8(out + at, (1ull << (width - at)) - 1, v);
             if (++block == blocks) block = 0;
         }
     }

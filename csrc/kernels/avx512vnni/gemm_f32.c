@@ -22,16 +22,18 @@ enum { MR = 12, NR = 32 };
             : "zmm31", "memory")
 #define ROW(a, disp, i)                                                                            \
     if (rows > (i)) {                                                                              \
-        if (wide) STEP2(a, disp, acc0[i], acc1[i]);                                                \
-        else STEP1(a, disp, acc0[i]);                                                              \
+        if (wide)                                                                                  \
+            STEP2(a, disp, acc0[i], acc1[i]);                                                      \
+        else                                                                                       \
+            STEP1(a, disp, acc0[i]);                                                               \
     }
 #define ROW0(a, i) ROW(a, "(%[p])", i)
 #define ROW1(a, i) ROW(a, "(%[p],%[l],4)", i)
 #define ROW2(a, i) ROW(a, "(%[p],%[l],8)", i)
 
-static inline __attribute__((always_inline)) void multiply(int rows, bool wide,
-                                                           const ei_tile_f32 *t, __m512 *acc0,
-                                                           __m512 *acc1) {
+static inline
+    __attribute__((always_inline)) void multiply(int rows, bool wide, const ei_tile_f32 *t,
+                                                 __m512 *acc0, __m512 *acc1) {
     int64_t lda = t->lda;
     const float *a = t->a, *a3 = a + 3 * lda, *a6 = a + 6 * lda, *a9 = a + 9 * lda, *w = t->w;
     for (int64_t k = t->depth; k > 0; k--) {
@@ -53,8 +55,7 @@ static inline __attribute__((always_inline)) void multiply(int rows, bool wide,
     }
 }
 
-static inline __attribute__((always_inline)) void tile(int rows, bool wide,
-                                                       const ei_tile_f32 *t) {
+static inline __attribute__((always_inline)) void tile(int rows, bool wide, const ei_tile_f32 *t) {
     __m512 acc0[MR], acc1[MR];
     __m512 bias0 = _mm512_loadu_ps(t->bias), bias1 = _mm512_loadu_ps(t->bias + 16);
 #pragma GCC unroll 12
@@ -74,8 +75,10 @@ static inline __attribute__((always_inline)) void tile(int rows, bool wide,
 
 #define TILE(n)                                                                                    \
     static __attribute__((noinline)) void tile##n(const ei_tile_f32 *t) {                          \
-        if (t->columns > 16) tile(n, true, t);                                                     \
-        else tile(n, false, t);                                                                    \
+        if (t->columns > 16)                                                                       \
+            tile(n, true, t);                                                                      \
+        else                                                                                       \
+            tile(n, false, t);                                                                     \
     }
 TILE(1)
 TILE(2)
@@ -93,8 +96,12 @@ TILE(12)
 static const ei_tile_f32_fn tiles[MR] = {tile1, tile2, tile3, tile4,  tile5,  tile6,
                                          tile7, tile8, tile9, tile10, tile11, tile12};
 
-static int check(const ei_node *n) { return ei_gemm_f32_check(n, NR); }
-static size_t scratch(const ei_node *n) { return ei_gemm_f32_scratch(n, MR); }
+static int check(const ei_node *n) {
+    return ei_gemm_f32_check(n, NR);
+}
+static size_t scratch(const ei_node *n) {
+    return ei_gemm_f32_scratch(n, MR);
+}
 
 static int run(const ei_node *n, const ei_work *work) {
     return ei_gemm_f32_run(n, work, MR, NR, tiles);

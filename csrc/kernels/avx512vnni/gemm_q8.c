@@ -43,8 +43,10 @@ typedef struct block {
 
 #define ROW(a, disp, i)                                                                            \
     if (rows > (i)) {                                                                              \
-        if (wide) STEP2(a, disp, acc0[i], acc1[i]);                                                \
-        else STEP1(a, disp, acc0[i]);                                                              \
+        if (wide)                                                                                  \
+            STEP2(a, disp, acc0[i], acc1[i]);                                                      \
+        else                                                                                       \
+            STEP1(a, disp, acc0[i]);                                                               \
     }
 #define ROW0(a, i) ROW(a, "(%[p])", i)
 #define ROW1(a, i) ROW(a, "(%[p],%[l])", i)
@@ -105,13 +107,16 @@ static inline void store_row(const output *o, const block *b, __m512i acc0, __m5
         store_exact(o, b, acc, y);
         return;
     }
-    __m512 lo = _mm512_set1_ps((float)(o->lo - o->zero)), hi = _mm512_set1_ps((float)(o->hi - o->zero));
+    __m512 lo = _mm512_set1_ps((float)(o->lo - o->zero)),
+           hi = _mm512_set1_ps((float)(o->hi - o->zero));
     __m512i zero = _mm512_set1_epi32(o->zero);
     __m128i v0 = _mm512_cvtepi32_epi8(requant16(acc0, b->scale, lo, hi, zero));
     __m128i v1 = _mm512_cvtepi32_epi8(requant16(acc1, b->scale + 16, lo, hi, zero));
     __m256i v = _mm256_set_m128i(v1, v0);
-    if (o->columns == NR) _mm256_storeu_si256((__m256i *)y, v);
-    else _mm256_mask_storeu_epi8(y, (__mmask32)((1ull << o->columns) - 1), v);
+    if (o->columns == NR)
+        _mm256_storeu_si256((__m256i *)y, v);
+    else
+        _mm256_mask_storeu_epi8(y, (__mmask32)((1ull << o->columns) - 1), v);
 }
 
 /* rows x 32 outputs; row_term[i] is added to every accumulator of row i, or NULL. */
@@ -134,8 +139,10 @@ static inline __attribute__((always_inline)) void tile(int rows, bool wide, cons
 #define TILE(n)                                                                                    \
     static __attribute__((noinline)) void tile##n(const uint8_t *a, int64_t lda, const block *b,   \
                                                   const int32_t *row_term, const output *o) {      \
-        if (o->columns > 16) tile(n, true, a, lda, b, row_term, o);                                \
-        else tile(n, false, a, lda, b, row_term, o);                                               \
+        if (o->columns > 16)                                                                       \
+            tile(n, true, a, lda, b, row_term, o);                                                 \
+        else                                                                                       \
+            tile(n, false, a, lda, b, row_term, o);                                                \
     }
 TILE(1)
 TILE(2)
@@ -154,8 +161,12 @@ typedef void (*tile_fn)(const uint8_t *, int64_t, const block *, const int32_t *
 static const tile_fn tiles[MR] = {tile1, tile2, tile3, tile4,  tile5,  tile6,
                                   tile7, tile8, tile9, tile10, tile11, tile12};
 
-static int64_t blocks_of(const ei_conv *g) { return (g->group_oc + NR - 1) / NR; }
-static int64_t depth4_of(const ei_conv *g) { return (g->depth + 3) / 4; }
+static int64_t blocks_of(const ei_conv *g) {
+    return (g->group_oc + NR - 1) / NR;
+}
+static int64_t depth4_of(const ei_conv *g) {
+    return (g->depth + 3) / 4;
+}
 
 static int check(const ei_node *n) {
     ei_conv g;
@@ -175,8 +186,8 @@ static int check(const ei_node *n) {
         int32_t s = ((const int32_t *)shift->data)[i];
         if (s < -31 || s > 31) return EI_E_UNSUPPORTED;
     }
-    if (g.p->act_min < 0 || g.p->act_max > 255 || g.p->act_min > g.p->act_max ||
-        w->zero < -256 || w->zero > 256)
+    if (g.p->act_min < 0 || g.p->act_max > 255 || g.p->act_min > g.p->act_max || w->zero < -256 ||
+        w->zero > 256)
         return EI_E_UNSUPPORTED;
     return EI_OK;
 }
@@ -204,8 +215,8 @@ static int run(const ei_node *n, const ei_work *work) {
     bool tflite = ei_conv_fixed_point(n), in_place = g.direct && g.p->groups == 1;
     int64_t blocks = blocks_of(&g), depth4 = depth4_of(&g);
     ei_share s = ei_conv_share(g.rows, MR, blocks, work);
-    output o = {.stride = g.oc, .zero = y->zero, .lo = g.p->act_min, .hi = g.p->act_max,
-                .exact = tflite};
+    output o = {
+        .stride = g.oc, .zero = y->zero, .lo = g.p->act_min, .hi = g.p->act_max, .exact = tflite};
     int32_t terms[MR];
     for (int group = 0; group < g.p->groups; group++)
         for (int64_t row = s.row; row < s.row_end; row += MR) {

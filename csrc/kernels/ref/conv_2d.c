@@ -133,8 +133,7 @@ static int run_q8(const ei_node *n, const ei_work *work) {
                     int64_t at = input_at(&g, &o, ky, kx, oc);
                     for (int32_t c = 0; at >= 0 && c < g.group_c; c++)
                         acc += (uint32_t)(value(n->in[0], at + c) *
-                                          value(n->in[1],
-                                                weight_at(&g, depthwise, oc, ky, kx, c)));
+                                          value(n->in[1], weight_at(&g, depthwise, oc, ky, kx, c)));
                 }
             out[row * g.oc + oc] = (uint8_t)requantise(n, &g, (int32_t)acc, oc);
         }

@@ -59,8 +59,7 @@ static inline int16_t ei_exp_negative16(int16_t a, int bits) {
 /* The Newton-Raphson part of 1 / (1 + a): x in Q2 with x ~ 2 / (1 + a). */
 static inline int16_t ei_newton16(int16_t a) {
     int16_t d = ei_half_sum16(a, INT16_MAX);
-    int16_t x = (int16_t)(ei_constant16(1515870810) +
-                          ei_high_mul16(d, ei_constant16(-1010580540)));
+    int16_t x = (int16_t)(ei_constant16(1515870810) + ei_high_mul16(d, ei_constant16(-1010580540)));
     for (int i = 0; i < 3; i++) {
         int16_t error = (int16_t)((1 << 13) - ei_high_mul16(d, x));
         x = (int16_t)(x + ei_scale_pot16(ei_high_mul16(x, error), 2));

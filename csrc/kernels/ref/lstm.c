@@ -1,12 +1,13 @@
 /* UNIDIRECTIONAL_SEQUENCE_LSTM without peepholes, projection or layer normalisation: the
- * definition, in float and in the integer form of TFLite (8-bit activations and weights, 16-bit cell
- * state; lstm_eval.cc, EvalInteger8x8_16). The integer form is the same under both roundings: no
- * delegate takes it.
+ * definition, in float and in the integer form of TFLite (8-bit activations and weights, 16-bit
+ * cell state; lstm_eval.cc, EvalInteger8x8_16). The integer form is the same under both roundings:
+ * no delegate takes it.
  *
  * in[0] x [batch, time, depth] (time_major: [time, batch, depth]); in[1..4] input weights [units,
  * depth] of the input, forget, cell and output gate; in[5..8] recurrent weights [units, units];
  * in[9..12] bias [units]; in[13] output state [batch, units], in[14] cell state, both states. */
 #include "elementwise.h"
+#include "exp.h"
 #include "fixed_point16.h"
 
 #include <math.h>
@@ -18,7 +19,9 @@ static bool matrix(const ei_tensor *t, int dtype, int64_t rows, int64_t columns)
     return t && t->dtype == dtype && t->rank == 2 && t->dims[0] == rows && t->dims[1] == columns;
 }
 
-static bool shift_fits(int32_t s) { return s >= -31 && s <= 30; }
+static bool shift_fits(int32_t s) {
+    return s >= -31 && s <= 30;
+}
 
 static int check(const ei_node *n) {
     if (n->n_in != INPUTS || n->n_out != 1 || n->params_bytes != sizeof(ei_lstm_params))
@@ -51,38 +54,40 @@ typedef struct lstm_step {
     int32_t depth, units;
 } lstm_step;
 
-/* In 16 sums, so that the compiler can use vectors. */
 static float dot(const float *a, const float *b, int32_t n) {
-    float sums[16] = {0}, total = 0;
+    float sums[4] = {0}; /* four chains: one would wait for itself */
     int32_t i = 0;
-    for (; i + 16 <= n; i += 16)
-        for (int k = 0; k < 16; k++) sums[k] += a[i + k] * b[i + k];
-    for (; i < n; i++) total += a[i] * b[i];
-    for (int k = 0; k < 16; k++) total += sums[k];
-    return total;
+    for (; i + 4 <= n; i += 4)
+        for (int k = 0; k < 4; k++) sums[k] += a[i + k] * b[i + k];
+    for (; i < n; i++) sums[0] += a[i] * b[i];
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-static float gate_f32(const ei_node *n, const lstm_step *s, int g, int32_t u, const float *h) {
+/* gates [4][units]: the sums of all gates, before their activations. */
+static void gates_f32(const ei_node *n, const lstm_step *s, const float *h, float *gates) {
     const float *x = (const float *)n->in[X]->data + s->x;
-    const float *w = (const float *)n->in[W + g]->data + (int64_t)u * s->depth;
-    const float *r = (const float *)n->in[R + g]->data + (int64_t)u * s->units;
-    float bias = ((const float *)n->in[BIAS + g]->data)[u];
-    return bias + dot(x, w, s->depth) + dot(h, r, s->units);
+    for (int g = 0; g < GATES; g++) {
+        const float *w = n->in[W + g]->data, *r = n->in[R + g]->data, *b = n->in[BIAS + g]->data;
+        for (int32_t u = 0; u < s->units; u++)
+            gates[(int64_t)g * s->units + u] = b[u] + dot(x, w + (int64_t)u * s->depth, s->depth) +
+                                               dot(h, r + (int64_t)u * s->units, s->units);
+    }
 }
 
-static float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
-
-static void step_f32(const ei_node *n, const lstm_step *s) {
+static void step_f32(const ei_node *n, const lstm_step *s, float *gates) {
     const ei_lstm_params *p = n->params;
     float *h = (float *)n->in[HIDDEN]->data + s->state, *c = (float *)n->in[CELL]->data + s->state;
     float *y = (float *)n->out[0]->data + s->y;
+    const float *in = gates, *forget = in + s->units, *cell = forget + s->units,
+                *out = cell + s->units;
+    float clip = p->cell_clip > 0 ? p->cell_clip : INFINITY;
+    gates_f32(n, s, h, gates);
+    EI_ELEMENTWISE
     for (int32_t u = 0; u < s->units; u++) {
-        float in = sigmoid(gate_f32(n, s, 0, u, h)), forget = sigmoid(gate_f32(n, s, 1, u, h));
-        float cell = tanhf(gate_f32(n, s, 2, u, h)), out = sigmoid(gate_f32(n, s, 3, u, h));
-        float v = forget * c[u] + in * cell;
-        if (p->cell_clip > 0) v = fminf(fmaxf(v, -p->cell_clip), p->cell_clip);
-        c[u] = v;
-        y[u] = out * tanhf(v);
+        float v = ei_logistic(forget[u]) * c[u] + ei_logistic(in[u]) * ei_tanh(cell[u]);
+        v = v < -clip ? -clip : v;
+        c[u] = v > clip ? clip : v;
+        y[u] = ei_logistic(out[u]) * ei_tanh(c[u]);
     }
     memcpy(h, y, (size_t)s->units * sizeof *h); /* not before: the gates read the old state */
 }
@@ -118,7 +123,8 @@ static void step_q8(const ei_node *n, const lstm_step *s) {
     int16_t *c = (int16_t *)n->in[CELL]->data + s->state;
     int8_t *y = (int8_t *)n->out[0]->data + s->y;
     for (int32_t u = 0; u < s->units; u++) {
-        int16_t in = ei_sigmoid16(gate_q8(n, s, 0, u, h)), out = ei_sigmoid16(gate_q8(n, s, 3, u, h));
+        int16_t in = ei_sigmoid16(gate_q8(n, s, 0, u, h)),
+                out = ei_sigmoid16(gate_q8(n, s, 3, u, h));
         int16_t forget = ei_sigmoid16(gate_q8(n, s, 1, u, h));
         int16_t cell = ei_tanh16(gate_q8(n, s, 2, u, h), 3);
         int32_t v = product(forget, c[u], 15) + product(in, cell, 30 + p->cell_scale_log2);
@@ -133,7 +139,6 @@ static void step_q8(const ei_node *n, const lstm_step *s) {
 }
 
 static int run(const ei_node *n, const ei_work *work) {
-    (void)work;
     const ei_lstm_params *p = n->params;
     const ei_tensor *x = n->in[X], *y = n->out[0];
     int32_t time = x->dims[p->time_major ? 0 : 1], batch = x->dims[p->time_major ? 1 : 0];
@@ -142,10 +147,21 @@ static int run(const ei_node *n, const ei_work *work) {
             int64_t row = p->time_major ? (int64_t)t * batch + b : (int64_t)b * time + t;
             lstm_step s = {row * x->dims[2], (int64_t)b * y->dims[2], row * y->dims[2], x->dims[2],
                            y->dims[2]};
-            if (x->dtype == EI_F32) step_f32(n, &s);
-            else step_q8(n, &s);
+            if (x->dtype == EI_F32)
+                step_f32(n, &s, work->scratch);
+            else
+                step_q8(n, &s);
         }
     return EI_OK;
 }
 
-const ei_kernel ei_ref_lstm = {.name = "ref/lstm", .op = EI_OP_LSTM, .check = check, .run = run};
+static size_t scratch(const ei_node *n) {
+    const ei_tensor *y = n->out[0];
+    return y->dtype == EI_F32 ? (size_t)y->dims[2] * GATES * sizeof(float) : 0;
+}
+
+const ei_kernel EI_KERNEL(lstm) = {.name = EI_KERNEL_NAME("lstm"),
+                                   .op = EI_OP_LSTM,
+                                   .check = check,
+                                   .scratch = scratch,
+                                   .run = run};

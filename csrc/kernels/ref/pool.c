@@ -22,11 +22,12 @@ static int check(const ei_node *n) {
     const ei_pool_params *p = n->params;
     int32_t lo, hi;
     ei_int_range(y->dtype, &lo, &hi);
-    bool good = x->rank == 4 && y->rank == 4 && x->dtype == y->dtype &&
-                (x->dtype == EI_F32 || ei_is_q8(x)) && x->dims[0] == y->dims[0] &&
-                x->dims[3] == y->dims[3] && ei_count(x) > 0 && ei_count(y) > 0 &&
-                covers(x->dims[1], p->pad_top, p->pad_bottom, p->kernel_h, p->stride_h, y->dims[1]) &&
-                covers(x->dims[2], p->pad_left, p->pad_right, p->kernel_w, p->stride_w, y->dims[2]);
+    bool good =
+        x->rank == 4 && y->rank == 4 && x->dtype == y->dtype &&
+        (x->dtype == EI_F32 || ei_is_q8(x)) && x->dims[0] == y->dims[0] &&
+        x->dims[3] == y->dims[3] && ei_count(x) > 0 && ei_count(y) > 0 &&
+        covers(x->dims[1], p->pad_top, p->pad_bottom, p->kernel_h, p->stride_h, y->dims[1]) &&
+        covers(x->dims[2], p->pad_left, p->pad_right, p->kernel_w, p->stride_w, y->dims[2]);
     if (good && x->dtype != EI_F32)
         good = p->act_min >= lo && p->act_max <= hi && p->act_min <= p->act_max;
     return good ? EI_OK : EI_E_UNSUPPORTED;
@@ -77,8 +78,8 @@ static void pixel_max(const ei_node *n, const window *w, uint8_t *out) {
     uint8_t flip = x->dtype == EI_I8 ? 0x80 : 0; /* compares int8 as uint8 */
     for (int32_t iy = w->y0; iy < w->y1; iy++)
         for (int32_t ix = w->x0; ix < w->x1; ix++) {
-            const uint8_t *in = (const uint8_t *)x->data + w->base +
-                                ((int64_t)iy * x->dims[2] + ix) * channels;
+            const uint8_t *in =
+                (const uint8_t *)x->data + w->base + ((int64_t)iy * x->dims[2] + ix) * channels;
             if (iy == w->y0 && ix == w->x0) {
                 for (int32_t c = 0; c < channels; c++) out[c] = in[c] ^ flip;
                 continue;
@@ -117,15 +118,21 @@ static int run(const ei_node *n, const ei_work *work) {
     for (; pixel < end; pixel++) {
         window w = window_of(n, pixel);
         int64_t at = pixel * channels;
-        if (y->dtype == EI_F32) pixel_f32(n, &w, (float *)y->data + at);
-        else if (n->op == EI_OP_MAX_POOL_2D) pixel_max(n, &w, (uint8_t *)y->data + at);
-        else pixel_average(n, &w, at);
+        if (y->dtype == EI_F32)
+            pixel_f32(n, &w, (float *)y->data + at);
+        else if (n->op == EI_OP_MAX_POOL_2D)
+            pixel_max(n, &w, (uint8_t *)y->data + at);
+        else
+            pixel_average(n, &w, at);
     }
     return EI_OK;
 }
 
-const ei_kernel ei_ref_max_pool_2d = {
-    .name = "ref/max_pool_2d", .op = EI_OP_MAX_POOL_2D, .parallel = true, .check = check, .run = run};
+const ei_kernel ei_ref_max_pool_2d = {.name = "ref/max_pool_2d",
+                                      .op = EI_OP_MAX_POOL_2D,
+                                      .parallel = true,
+                                      .check = check,
+                                      .run = run};
 const ei_kernel ei_ref_average_pool_2d = {.name = "ref/average_pool_2d",
                                           .op = EI_OP_AVERAGE_POOL_2D,
                                           .parallel = true,

@@ -8,9 +8,8 @@ static int check(const ei_node *n) {
     const ei_tensor *x = n->in[0], *y = n->out[0];
     const ei_reduce_params *p = n->params;
     bool good = p->outer > 0 && p->reduced > 0 && p->inner > 0 && x->dtype == y->dtype &&
-                (int64_t)p->outer * p->inner == ei_count(y) &&
-                ei_count(x) % p->reduced == 0 && ei_count(x) / p->reduced == ei_count(y) &&
-                p->shift >= -31 && p->shift <= 30;
+                (int64_t)p->outer * p->inner == ei_count(y) && ei_count(x) % p->reduced == 0 &&
+                ei_count(x) / p->reduced == ei_count(y) && p->shift >= -31 && p->shift <= 30;
     bool typed = y->dtype == EI_F32 || y->dtype == EI_I32 ||
                  (ei_is_q8(y) && n->op != EI_OP_REDUCE_PROD && p->reduced < 1 << 23);
     return good && typed ? EI_OK : EI_E_UNSUPPORTED;
@@ -23,10 +22,17 @@ static float reduce_f32(const ei_node *n, int64_t at) {
     for (int64_t i = 1; i < p->reduced; i++) {
         float v = x[i * p->inner];
         switch (n->op) {
-        case EI_OP_REDUCE_MAX: acc = v > acc ? v : acc; break;
-        case EI_OP_REDUCE_MIN: acc = v < acc ? v : acc; break;
-        case EI_OP_REDUCE_PROD: acc *= v; break;
-        default: acc += v;
+        case EI_OP_REDUCE_MAX:
+            acc = v > acc ? v : acc;
+            break;
+        case EI_OP_REDUCE_MIN:
+            acc = v < acc ? v : acc;
+            break;
+        case EI_OP_REDUCE_PROD:
+            acc *= v;
+            break;
+        default:
+            acc += v;
         }
     }
     return n->op == EI_OP_MEAN ? acc / (float)p->reduced : acc;
@@ -49,10 +55,17 @@ static int32_t reduce_int(const ei_node *n, int64_t at) {
     for (int64_t i = 1; i < p->reduced; i++) {
         int32_t v = ei_load_int(x, at + i * p->inner) - zero;
         switch (n->op) {
-        case EI_OP_REDUCE_MAX: acc = v > acc ? v : acc; break;
-        case EI_OP_REDUCE_MIN: acc = v < acc ? v : acc; break;
-        case EI_OP_REDUCE_PROD: acc = (int32_t)((uint32_t)acc * (uint32_t)v); break;
-        default: acc = (int32_t)((uint32_t)acc + (uint32_t)v);
+        case EI_OP_REDUCE_MAX:
+            acc = v > acc ? v : acc;
+            break;
+        case EI_OP_REDUCE_MIN:
+            acc = v < acc ? v : acc;
+            break;
+        case EI_OP_REDUCE_PROD:
+            acc = (int32_t)((uint32_t)acc * (uint32_t)v);
+            break;
+        default:
+            acc = (int32_t)((uint32_t)acc + (uint32_t)v);
         }
     }
     if (q8 && sums) return finish_q8(n, acc);
@@ -66,8 +79,10 @@ static int run(const ei_node *n, const ei_work *work) {
     ei_split(ei_count(y), 16, work, &i, &end);
     for (; i < end; i++) {
         int64_t at = i / p->inner * p->reduced * p->inner + i % p->inner;
-        if (y->dtype == EI_F32) ((float *)y->data)[i] = reduce_f32(n, at);
-        else ei_store_int(y, i, reduce_int(n, at));
+        if (y->dtype == EI_F32)
+            ((float *)y->data)[i] = reduce_f32(n, at);
+        else
+            ei_store_int(y, i, reduce_int(n, at));
     }
     return EI_OK;
 }

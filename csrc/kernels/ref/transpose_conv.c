@@ -121,5 +121,8 @@ static int run(const ei_node *n, const ei_work *work) {
     return EI_OK;
 }
 
-const ei_kernel ei_ref_transpose_conv = {
-    .name = "ref/transpose_conv", .op = EI_OP_TRANSPOSE_CONV, .parallel = true, .check = check, .run = run};
+const ei_kernel ei_ref_transpose_conv = {.name = "ref/transpose_conv",
+                                         .op = EI_OP_TRANSPOSE_CONV,
+                                         .parallel = true,
+                                         .check = check,
+                                         .run = run};
