@@ -3,9 +3,10 @@
  * cell state; lstm_eval.cc, EvalInteger8x8_16). The integer form is the same under both roundings:
  * no delegate takes it.
  *
- * in[0] x [batch, time, depth] (time_major: [time, batch, depth]); in[1..4] input weights [units,
- * depth] of the input, forget, cell and output gate; in[5..8] recurrent weights [units, units];
- * in[9..12] bias [units]; in[13] output state [batch, units], in[14] cell state, both states. */
+ * in[0] x [batch, time, depth] (time_major: [time, batch, depth]); in[1] input weights [depth, 4 *
+ * units] and in[2] recurrent weights [units, 4 * units] of the input, forget, cell and output gate
+ * side by side, so that all sums of a step advance together; in[3] bias [4 * units]; in[4] output
+ * state [batch, units], in[5] cell state, both states. */
 #include "elementwise.h"
 #include "exp.h"
 #include "fixed_point16.h"
@@ -13,7 +14,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { GATES = 4, X = 0, W = 1, R = 5, BIAS = 9, HIDDEN = 13, CELL = 14, INPUTS = 15 };
+enum { GATES = 4, X = 0, W, R, BIAS, HIDDEN, CELL, INPUTS };
 
 static bool matrix(const ei_tensor *t, int dtype, int64_t rows, int64_t columns) {
     return t && t->dtype == dtype && t->rank == 2 && t->dims[0] == rows && t->dims[1] == columns;
@@ -35,13 +36,14 @@ static int check(const ei_node *n) {
         return EI_E_UNSUPPORTED;
     int32_t batch = x->dims[p->time_major ? 1 : 0], depth = x->dims[2], units = y->dims[2];
     bool good = true;
-    for (int g = 0; g < GATES; g++) {
-        const ei_tensor *b = n->in[BIAS + g];
-        good = good && matrix(n->in[W + g], x->dtype, units, depth) &&
-               matrix(n->in[R + g], x->dtype, units, units) && b &&
-               b->dtype == (integer ? EI_I32 : EI_F32) && ei_count(b) == units &&
-               shift_fits(p->input_shift[g]) && shift_fits(p->recurrent_shift[g]);
-    }
+    const ei_tensor *b = n->in[BIAS];
+    if (units > INT32_MAX / GATES || !b || b->dtype != (integer ? EI_I32 : EI_F32) ||
+        ei_count(b) != (int64_t)units * GATES)
+        return EI_E_UNSUPPORTED;
+    good = matrix(n->in[W], x->dtype, depth, (int64_t)units * GATES) &&
+           matrix(n->in[R], x->dtype, units, (int64_t)units * GATES);
+    for (int g = 0; g < GATES; g++)
+        good = good && shift_fits(p->input_shift[g]) && shift_fits(p->recurrent_shift[g]);
     good = good && matrix(n->in[HIDDEN], x->dtype, batch, units) &&
            matrix(n->in[CELL], integer ? EI_I16 : EI_F32, batch, units) &&
            shift_fits(p->hidden_shift) && p->cell_scale_log2 >= -15 && p->cell_scale_log2 <= -9;
@@ -54,23 +56,13 @@ typedef struct lstm_step {
     int32_t depth, units;
 } lstm_step;
 
-static float dot(const float *a, const float *b, int32_t n) {
-    float sums[4] = {0}; /* four chains: one would wait for itself */
-    int32_t i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int k = 0; k < 4; k++) sums[k] += a[i + k] * b[i + k];
-    for (; i < n; i++) sums[0] += a[i] * b[i];
-    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-}
-
-/* gates [4][units]: the sums of all gates, before their activations. */
-static void gates_f32(const ei_node *n, const lstm_step *s, const float *h, float *gates) {
-    const float *x = (const float *)n->in[X]->data + s->x;
-    for (int g = 0; g < GATES; g++) {
-        const float *w = n->in[W + g]->data, *r = n->in[R + g]->data, *b = n->in[BIAS + g]->data;
-        for (int32_t u = 0; u < s->units; u++)
-            gates[(int64_t)g * s->units + u] = b[u] + dot(x, w + (int64_t)u * s->depth, s->depth) +
-                                               dot(h, r + (int64_t)u * s->units, s->units);
+/* gates[j] += a[i] * w[i][j] over all i. */
+static void add_products_f32(float *gates, const float *a, const float *w, int32_t n,
+                             int32_t columns) {
+    for (int32_t i = 0; i < n; i++, w += columns) {
+        float v = a[i];
+        EI_ELEMENTWISE
+        for (int32_t j = 0; j < columns; j++) gates[j] += v * w[j];
     }
 }
 
@@ -81,7 +73,11 @@ static void step_f32(const ei_node *n, const lstm_step *s, float *gates) {
     const float *in = gates, *forget = in + s->units, *cell = forget + s->units,
                 *out = cell + s->units;
     float clip = p->cell_clip > 0 ? p->cell_clip : INFINITY;
-    gates_f32(n, s, h, gates);
+    int32_t columns = GATES * s->units;
+    memcpy(gates, n->in[BIAS]->data, (size_t)columns * sizeof *gates);
+    add_products_f32(gates, (const float *)n->in[X]->data + s->x, n->in[W]->data, s->depth,
+                     columns);
+    add_products_f32(gates, h, n->in[R]->data, s->units, columns);
     EI_ELEMENTWISE
     for (int32_t u = 0; u < s->units; u++) {
         float v = ei_logistic(forget[u]) * c[u] + ei_logistic(in[u]) * ei_tanh(cell[u]);
@@ -92,41 +88,56 @@ static void step_f32(const ei_node *n, const lstm_step *s, float *gates) {
     memcpy(h, y, (size_t)s->units * sizeof *h); /* not before: the gates read the old state */
 }
 
-/* The sum of one operand, scaled and added to the gate so far, saturated to 16 bits. */
-static int16_t accumulate(const int8_t *a, const int8_t *w, int32_t n, int32_t zero, int32_t start,
-                          int32_t multiplier, int32_t shift, int16_t before) {
-    uint32_t acc = (uint32_t)start;
-    for (int32_t i = 0; i < n; i++) acc += (uint32_t)((a[i] - zero) * w[i]);
-    int64_t v = (int64_t)ei_mul_quantized((int32_t)acc, multiplier, shift) + before;
-    return ei_sat16(v);
+/* sums[j] += (a[i] - zero) * w[i][j] over all i; wraps. */
+static void add_products_q8(uint32_t *sums, const int8_t *a, int32_t zero, const int8_t *w,
+                            int32_t n, int32_t columns) {
+    for (int32_t i = 0; i < n; i++, w += columns) {
+        int32_t v = a[i] - zero;
+        EI_ELEMENTWISE
+        for (int32_t j = 0; j < columns; j++) sums[j] += (uint32_t)(v * w[j]);
+    }
 }
 
-static int16_t gate_q8(const ei_node *n, const lstm_step *s, int g, int32_t u, const int8_t *h) {
+/* The gates [4][units] in Q3.12: the sum of x, scaled and saturated to 16 bits, plus that of the
+ * old output. */
+static void gates_q8(const ei_node *n, const lstm_step *s, const int8_t *h, uint32_t *sums,
+                     int16_t *gates) {
     const ei_lstm_params *p = n->params;
-    const int8_t *x = (const int8_t *)n->in[X]->data + s->x;
-    const int8_t *w = (const int8_t *)n->in[W + g]->data + (int64_t)u * s->depth;
-    const int8_t *r = (const int8_t *)n->in[R + g]->data + (int64_t)u * s->units;
-    int32_t bias = ((const int32_t *)n->in[BIAS + g]->data)[u];
-    int16_t v = accumulate(x, w, s->depth, n->in[X]->zero, bias, p->input_multiplier[g],
-                           p->input_shift[g], 0);
-    return accumulate(h, r, s->units, n->in[HIDDEN]->zero, 0, p->recurrent_multiplier[g],
-                      p->recurrent_shift[g], v);
+    int32_t columns = GATES * s->units;
+    memcpy(sums, n->in[BIAS]->data, (size_t)columns * sizeof *sums);
+    add_products_q8(sums, (const int8_t *)n->in[X]->data + s->x, n->in[X]->zero, n->in[W]->data,
+                    s->depth, columns);
+    for (int32_t j = 0; j < columns; j++) {
+        int g = j / s->units;
+        gates[j] =
+            ei_sat16(ei_mul_quantized((int32_t)sums[j], p->input_multiplier[g], p->input_shift[g]));
+    }
+    memset(sums, 0, (size_t)columns * sizeof *sums);
+    add_products_q8(sums, h, n->in[HIDDEN]->zero, n->in[R]->data, s->units, columns);
+    for (int32_t j = 0; j < columns; j++) {
+        int g = j / s->units;
+        gates[j] = ei_sat16((int64_t)ei_mul_quantized((int32_t)sums[j], p->recurrent_multiplier[g],
+                                                      p->recurrent_shift[g]) +
+                            gates[j]);
+    }
 }
 
 static int16_t product(int16_t a, int16_t b, int shift) {
     return (int16_t)ei_rounding_divide_by_pot((int32_t)a * b, shift);
 }
 
-static void step_q8(const ei_node *n, const lstm_step *s) {
+static void step_q8(const ei_node *n, const lstm_step *s, void *work) {
     const ei_lstm_params *p = n->params;
     int8_t *h = (int8_t *)n->in[HIDDEN]->data + s->state;
     int16_t *c = (int16_t *)n->in[CELL]->data + s->state;
     int8_t *y = (int8_t *)n->out[0]->data + s->y;
+    uint32_t *sums = work;
+    int16_t *gates = (int16_t *)(sums + (int64_t)GATES * s->units);
+    gates_q8(n, s, h, sums, gates);
     for (int32_t u = 0; u < s->units; u++) {
-        int16_t in = ei_sigmoid16(gate_q8(n, s, 0, u, h)),
-                out = ei_sigmoid16(gate_q8(n, s, 3, u, h));
-        int16_t forget = ei_sigmoid16(gate_q8(n, s, 1, u, h));
-        int16_t cell = ei_tanh16(gate_q8(n, s, 2, u, h), 3);
+        int16_t in = ei_sigmoid16(gates[u]), forget = ei_sigmoid16(gates[s->units + u]);
+        int16_t cell = ei_tanh16(gates[2 * s->units + u], 3);
+        int16_t out = ei_sigmoid16(gates[3 * s->units + u]);
         int32_t v = product(forget, c[u], 15) + product(in, cell, 30 + p->cell_scale_log2);
         v = ei_sat16(v);
         if (p->cell_clip_q > 0) v = ei_clamp_i32(v, -p->cell_clip_q, p->cell_clip_q);
@@ -150,14 +161,14 @@ static int run(const ei_node *n, const ei_work *work) {
             if (x->dtype == EI_F32)
                 step_f32(n, &s, work->scratch);
             else
-                step_q8(n, &s);
+                step_q8(n, &s, work->scratch);
         }
     return EI_OK;
 }
 
 static size_t scratch(const ei_node *n) {
     const ei_tensor *y = n->out[0];
-    return y->dtype == EI_F32 ? (size_t)y->dims[2] * GATES * sizeof(float) : 0;
+    return (size_t)y->dims[2] * GATES * (sizeof(float) + sizeof(int16_t));
 }
 
 const ei_kernel EI_KERNEL(lstm) = {.name = EI_KERNEL_NAME("lstm"),

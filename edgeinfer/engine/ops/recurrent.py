@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..graph import Node
 from ..tensor import Tensor
 from . import Context, Step, rule
-from .checks import expect_rank, expect_shape, expect_types, refuse
+from .checks import expect_rank, expect_shape, expect_types, made, refuse
 from .tables import quantize_multiplier
 
 #: Optional inputs of the operator that we do not take.
@@ -47,7 +49,8 @@ def lstm(node: Node, ctx: Context) -> Step:
         values |= _integer(node, x, gates, state, cell)
     units, depth = node.input(1).shape
     rows = x.count // depth
-    inputs: list[Tensor | None] = [x, *gates, state, cell]
+    weights = [_side_by_side("weights", node, gates[i : i + 4]) for i in (0, 4, 8)]
+    inputs: list[Tensor | None] = [x, *weights, state, cell]
     macs = 4 * rows * units * (depth + units)
     return Step("LSTM", inputs, [out], "lstm", values, macs=macs)
 
@@ -108,3 +111,12 @@ def _hidden(node: Node, state: Tensor) -> tuple[float, int]:
     if len(intermediates) > 4 and intermediates[4].quant is not None:
         return intermediates[4].scale, intermediates[4].zero
     return state.scale, state.zero
+
+
+def _side_by_side(name: str, node: Node, parts: list[Tensor]) -> Tensor:
+    """The four gates' matrices [units, n] as [n, 4 * units], their biases [units] as [4 * units]."""
+    data = [t.data for t in parts if t.constant and t.data is not None]
+    if len(data) != 4:
+        raise refuse(node, "weights that are computed at run time; they must be constants")
+    joined = np.ascontiguousarray(np.concatenate(data, axis=0).T)
+    return made(name, joined)
