@@ -4,6 +4,13 @@ Sources of the 8-bit arithmetic. "xnnpack": ADD and SUB src/microparams-init.c (
 ties upward), MUL and MEAN float32 with ties to even. "tflite": kernels/internal/reference/
 integer_ops/add.h, mul.h, mean.h. Pooling is the same in both: AVERAGE_POOL_2D has no quantised form
 in the delegate, so the built-in kernel's rounding (ties away from zero) holds.
+
+Exceptions (tests/kernels/test_math.py):
+
+| operator | where | bound |
+|---|---|---|
+| SUM int8 | "tflite" | 0.75 step of the real value; LiteRT 2.3's own uses an unset multiplier |
+| POW, DIV and other float32 operators | both | 1e-5 of the largest magnitude |
 """
 
 from __future__ import annotations
