@@ -34,7 +34,10 @@ class BuildEngine(build_ext):
         def compile_one(item):
             source, flags = item
             target = temp / (source[:-2] + ".o")
-            newest = max(headers, Path(source).stat().st_mtime)
+            # A file of an ISA's folder may be the reference file of its name, compiled for that ISA.
+            twin = _build.CSRC / "kernels" / "ref" / Path(source).name
+            parts = [Path(source), *([twin] if twin.exists() else [])]
+            newest = max(headers, *(p.stat().st_mtime for p in parts))
             if self.force or not target.exists() or target.stat().st_mtime < newest:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 command = [*self.compiler.compiler_so, *flags, "-c", source, "-o", str(target)]
