@@ -215,8 +215,59 @@ def _dw_f32(layout: str, lanes: int) -> Packer:
     return packer
 
 
+def _avx2_gemm_q8(step: Step, rounding: str) -> bool:
+    x = step.inputs[0]
+    if x is None or not _packable(step, x.dtype, _GEMM_OPS) or x.dtype not in ("int8", "uint8"):
+        return False
+    groups, w = step.values["groups"], _true_weights(step)
+    w = w.reshape(step.outputs[0].shape[-1], -1)
+    bias = _wrap(_bias(step, len(w)) - x.zero * w.astype(np.int64).sum(1))
+    requant = _requant(step, lambda v: _columns(v, groups, 16))
+    blob = _constant("weights", _panels(w, groups, 16, 2), 0)
+    step.inputs = [x, blob, _constant("bias", _columns(bias, groups, 16)), *requant]
+    step.layout = "AVX2_GEMM_Q8"
+    return True
+
+
+def _true_weights(step: Step) -> np.ndarray:
+    """Weights less their zero point, int16."""
+    tensor = step.inputs[1]
+    assert tensor is not None
+    zero = tensor.zero if tensor.dtype == "uint8" else 0
+    return (_data(tensor).astype(np.int16) - np.int16(zero)).astype(np.int16)
+
+
+def _avx2_dw_q8(step: Step, rounding: str) -> bool:
+    x = step.inputs[0]
+    eight = x is not None and x.dtype in ("int8", "uint8")
+    if x is None or not eight or not _packable(step, x.dtype, ("DEPTHWISE_CONV_2D",)):
+        return False
+    if not _depthwise_fits(step):
+        return False
+    w = _true_weights(step)
+    channels = w.shape[-1]
+    w = w.reshape(-1, channels)
+    bias = _wrap(_bias(step, channels) - x.zero * w.astype(np.int64).sum(0))
+    # Element 8 h + 4 r + i of a block is lane 4 h + i of register r.
+    order = _spread(channels, 16).reshape(-1, 2, 2, 4).transpose(0, 2, 1, 3).reshape(-1, 16)
+    taps = np.zeros((-(-len(w) // 2) * 2, channels), np.int16)
+    taps[: len(w)] = w
+    blob = taps.reshape(-1, 2, channels)[:, :, order].transpose(2, 0, 3, 1)
+    requant = _requant(step, lambda v: v[order].reshape(-1))
+    weights = _constant("weights", np.ascontiguousarray(blob), 0)
+    step.inputs = [x, weights, _constant("bias", bias[order].reshape(-1)), *requant]
+    step.layout = "AVX2_DW_Q8"
+    return True
+
+
 #: ISA -> packers to try, best first.
 PACKERS: dict[str, tuple[Packer, ...]] = {
+    "avx2": (
+        _avx2_gemm_q8,
+        _avx2_dw_q8,
+        _gemm_f32("AVX2_GEMM_F32", 16),
+        _dw_f32("AVX2_DW_F32", 8),
+    ),
     "avx512vnni": (
         _vnni_gemm_q8,
         _vnni_dw_q8,

@@ -1,11 +1,14 @@
 /* What avx2 overrides. One line a kernel; the loader takes the first whose check accepts. */
 #include "../kernel.h"
 
+/* clang-format off */
 #define KERNELS(X)                                                                                 \
-    X(add)                                                                                         \
-    X(div)                                                                                         \
-    X(maximum) X(minimum) X(mul) X(squared_difference) X(sub) X(hard_swish) X(leaky_relu)          \
-        X(log_softmax) X(lstm) X(quantize) X(resize_bilinear) X(softmax) X(unary)
+    X(add) X(div) X(maximum) X(minimum) X(mul) X(squared_difference) X(sub)                        \
+    X(conv_2d_f32) X(conv_2d_q8) X(depthwise_conv_2d_f32) X(depthwise_conv_2d_q8)                  \
+    X(fully_connected_f32) X(fully_connected_q8)                                                   \
+    X(hard_swish) X(leaky_relu) X(log_softmax) X(lstm) X(quantize) X(resize_bilinear) X(softmax)   \
+    X(unary)
+/* clang-format on */
 
 #define DECLARE(name) extern const ei_kernel ei_avx2_##name;
 #define POINTER(name) &ei_avx2_##name,
