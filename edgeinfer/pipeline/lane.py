@@ -26,6 +26,7 @@ _STEP = 0.1
 _WIDTHS = np.arange(28, 45)  # lane widths looked for, in steps of ACROSS: 2.8 .. 4.4 m
 _MARK = 3  # samples from a marking's middle to the bare road beside it
 _POINTS = 21
+_SURE = 0.25  # least confidence of a lane that is told
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,12 @@ class LaneFinder:
     def __call__(self, image: np.ndarray, boxes: Sequence[Box] = ()) -> Road | None:
         """The road in an RGB image; what lies in `boxes` is no marking. None where there is none."""
         self._see_horizon(image)
+        if self.camera.horizon is None and not self._rows:
+            return None  # nothing in view runs into the distance: this is no road ahead
         strength = ridges(self._from_above(image)) * self._free(image.shape, boxes)
-        found = self._search(strength)
-        self._follow(found)
-        return self.lane.road() if self.lane is not None else None
+        self._follow(self._search(strength))
+        sure = self.lane is not None and self.lane.confidence >= _SURE
+        return self.lane.road() if self.lane is not None and sure else None
 
     def _see_horizon(self, image: np.ndarray) -> None:
         if self.camera.horizon is not None:
@@ -247,7 +250,7 @@ def _refine(strength: np.ndarray, start: np.ndarray, known: Lane | None) -> Lane
     """Robust weighted fit of both sides at once (Cauchy weights), held to what was known."""
     p, seen = start.copy(), np.zeros(2)
     prior = np.array([0.0, 0.0, 0.0, 0.0]) if known is None else known.vector()
-    hold = np.array([0.0, 0.0, 1.0, 4e3]) if known is None else np.array([0.5, 0.5, 50.0, 1e5])
+    hold = np.array([0.0, 0.0, 1.0, 1e5]) if known is None else np.array([0.5, 0.5, 3e3, 1e7])
     rows, columns = np.nonzero(strength > 0.15)
     x, y, w = AHEAD[rows].astype(float), ACROSS[columns].astype(float), strength[rows, columns]
     for scale in (0.3, 0.2, 0.12):
@@ -263,9 +266,19 @@ def _refine(strength: np.ndarray, start: np.ndarray, known: Lane | None) -> Lane
             seen[side] = len(np.unique(rows[near])) / len(AHEAD)
         p = np.linalg.solve(normal + 1e-6 * np.eye(4), right_side)
     # A dashed line of the American kind, 3 m in 12, shows in a quarter of the rows.
-    confidence = float(np.clip(min(seen[0], seen[1]) / 0.25, 0, 1) * np.clip(max(seen), 0.2, 1))
+    shown = float(np.clip(min(seen[0], seen[1]) / 0.25, 0, 1) * np.clip(max(seen), 0.2, 1))
+    confidence = shown * _contrast(strength, p)
     width = p[0] - p[1]
     if confidence < 0.1 or not 2.4 < width < 5.0:
         return None
     left, right, heading, bend = (float(v) for v in p)
     return Lane(left, right, heading, bend, confidence)
+
+
+def _contrast(strength: np.ndarray, p: np.ndarray) -> float:
+    """0..1: how far both markings stand out from other curves of that shape across the road."""
+    profile = _votes(strength, p[None, 2:])[0]
+    others = float(np.quantile(profile[profile > 0], 0.75)) if (profile > 0).any() else 0.0
+    sides = np.rint((ACROSS[0] - p[:2]) / _STEP).astype(int)
+    peaks = [profile[max(k - 1, 0) : k + 2].max(initial=0.0) for k in sides]
+    return float(np.clip((min(peaks) / (others + 0.01) - 1.0) / 2.0, 0.0, 1.0))
