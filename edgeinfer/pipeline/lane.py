@@ -139,7 +139,7 @@ class LaneFinder:
         return float(np.median(self._rows)) if self._rows else 0.55
 
     def __call__(self, image: np.ndarray, boxes: Sequence[Box] = ()) -> Road | None:
-        """The road in an RGB image; what lies in `boxes` is no marking. None where there is none."""
+        """The road in an RGB image, or None; what lies in `boxes` is no marking."""
         self._see_horizon(image)
         if self.camera.horizon is None and not self._rows:
             return None  # nothing in view runs into the distance: this is no road ahead
