@@ -1,0 +1,152 @@
+"""The command line as a user meets it: real commands, real files, one line where it fails."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeinfer.cli import main, text_table
+from edgeinfer.pipeline.perception import ROAD_MODEL
+from tests.conftest import shared_path
+
+cv2 = pytest.importorskip("cv2")
+ROAD = str(ROAD_MODEL)
+
+
+def test_importing_the_package_is_light() -> None:
+    code = (
+        "import sys, edgeinfer; print([m for m in ('cv2', 'can', 'gymnasium') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["run", "/nowhere.tflite", "x.png"], "/nowhere.tflite"),
+        (["inspect", "/nowhere.tflite"], "check the path"),
+        (["run", ROAD, "/nowhere.png"], "/nowhere.png: no such file"),
+        (["drive", "--source", "dvd:1"], "no such kind of source"),
+        (["drive", "--source", "file:/nowhere.mp4", "--model", ROAD], "no such file"),
+        (["drive", "--source", "virtual:"], "--model DETECTOR.tflite"),
+        (["drive", "--board", "nonesuch"], "no board 'nonesuch'"),
+        (["drive", "--source", "virtual:", "--model", ROAD, "--no-video"], "--decoder"),
+    ],
+)
+def test_errors_are_one_line_and_status_2(
+    argv: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    if argv[0] == "drive":
+        argv = [*argv, "--out", str(tmp_path)]
+    assert main(argv) == 2
+    said = capsys.readouterr().err.strip()
+    assert words in said
+    assert said.startswith("edgeinfer: ")
+    assert "\n" not in said
+
+
+def test_a_broken_model_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(ROAD_MODEL.read_bytes())
+    (tmp_path / "cut.tflite").write_bytes(data[: len(data) // 2])
+    assert main(["inspect", str(tmp_path / "cut.tflite")]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "cut.tflite" in said
+    assert "\n" not in said
+
+
+def test_inspect(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", ROAD]) == 0
+    said = capsys.readouterr().out
+    assert "96" in said
+    assert "conv" in said.lower()
+    assert "arena" in said.lower()
+
+
+def test_compile_then_run_the_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = tmp_path / "road.plan"
+    assert main(["compile", ROAD, "-o", str(plan)]) == 0
+    image = tmp_path / "x.png"
+    cv2.imwrite(str(image), np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8))
+    capsys.readouterr()
+    said = []
+    for model in (ROAD, str(plan)):
+        assert main(["run", model, str(image)]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert "index" in said[0]
+
+
+def test_run_on_npy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import edgeinfer as ei
+
+    ((_, tensor),) = ei.load(ROAD).inputs.items()
+    np.save(tmp_path / "x.npy", np.zeros(tensor.shape, tensor.dtype))
+    assert main(["run", ROAD, str(tmp_path / "x.npy")]) == 0
+    np.save(tmp_path / "y.npy", np.zeros((1, 2, 3), np.float32))
+    assert main(["run", ROAD, str(tmp_path / "y.npy")]) == 2
+    assert "takes" in capsys.readouterr().err
+
+
+def test_bench_measures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", ROAD, "--runs", "5"]) == 0
+    assert "edgeinfer" in capsys.readouterr().out
+
+
+def check_report(folder: Path) -> str:
+    """The report needs nothing from outside; the trace is one; returns the page."""
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") == page.count("</svg>") >= 3
+    assert not re.search(r"""(src|href)\s*=\s*["']?https?:""", page)
+    assert "nan" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page).lower().split("<svg", 1)[1]
+    events = json.loads((folder / "trace.json").read_text())["traceEvents"]
+    assert {e["args"]["name"] for e in events if e["name"] == "thread_name"} >= {
+        "perception",
+        "planning",
+        "control",
+    }
+    return page
+
+
+def test_drive_the_scene(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gymnasium")
+    log = tmp_path / "commands.log"
+    argv = ["drive", "--source", "sim:carracing?steps=40", "--seed", "3", "--sink"]
+    assert main([*argv, f"candump:{log}", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"perception +50 ", said.out)
+    assert "off road s" in said.out
+    assert "frame 40" in said.err
+    assert "data:video/mp4;base64," in check_report(tmp_path)
+    video = cv2.VideoCapture(str(tmp_path / "drive.mp4"))
+    assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 20
+    assert len(log.read_text().splitlines()) >= 35
+
+
+def test_drive_a_recorded_road(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    can = pytest.importorskip("can")
+    from edgeinfer.io.can import decode
+
+    model = shared_path("models/detect/FastestDet_full_integer_quant.derived.tflite")
+    video = shared_path("models/road/vd_test_video.mp4")
+    log = tmp_path / "out.log"
+    argv = ["drive", "--source", f"file:{video}?frames=8", "--model", str(model), "--no-video"]
+    assert main([*argv, "--sink", f"candump:{log}", "--out", str(tmp_path)]) == 0
+    row = capsys.readouterr().out.split("vehicle in")[1].splitlines()[1].split()
+    assert row[1:4] == ["8", "8", "8"]
+    check_report(tmp_path)
+    with can.LogReader(str(log)) as reader:
+        commands = [decode(m.arbitration_id, bytes(m.data))[0] for m in reader]
+    assert len(commands) == 8
+    assert max(abs(c.steer) for c in commands) < 0.2
+
+
+def test_table() -> None:
+    rows: list[dict[str, object]] = [{"a": "x", "b": 1.23456}, {"a": "yyy", "b": 10}]
+    assert text_table(rows) == "a       b\nx    1.23\nyyy    10"
