@@ -34,7 +34,7 @@ class BuildEngine(build_ext):
         def compile_one(item):
             source, flags = item
             target = temp / (source[:-2] + ".o")
-            # A file of an ISA's folder may be the reference file of its name, compiled for that ISA.
+            # A file of an ISA's folder may include the reference file of its name.
             twin = _build.CSRC / "kernels" / "ref" / Path(source).name
             parts = [Path(source), *([twin] if twin.exists() else [])]
             newest = max(headers, *(p.stat().st_mtime for p in parts))

@@ -51,7 +51,7 @@ def _ticks(lo: float, hi: float) -> list[float]:
     while (hi - lo) / step > 7:
         step *= 2
     first = math.ceil(lo / step)
-    return [k * step for k in range(first, int(math.floor(hi / step)) + 1)]
+    return [k * step for k in range(first, math.floor(hi / step) + 1)]
 
 
 def plot(

@@ -128,13 +128,17 @@ def _image(session: Session, name: str, path: Path, norm: tuple[float, float]) -
     image = read_image(path)
     colour = "rgb->rgb" if tensor.shape[3] == 3 else "rgb->grey"
     mean, std = norm
-    if tensor.dtype == "float32":
-        options = {"mean": mean, "scale": 1.0 / std}
-    else:
-        # 8-bit image inputs hold the pixels themselves, int8 less 128.
-        options = {"quant": (1.0, -128 if tensor.dtype == "int8" else 0)}
+    floats = tensor.dtype == "float32"
+    # 8-bit image inputs hold the pixels themselves, int8 less 128.
     transform = ImageTransform(
-        image.shape, tensor.shape, tensor.dtype, "stretch", colour, **options
+        image.shape,
+        tensor.shape,
+        tensor.dtype,
+        "stretch",
+        colour,
+        mean=mean if floats else 0.0,
+        scale=1.0 / std if floats else 1.0,
+        quant=(1.0, -128 if tensor.dtype == "int8" else 0),
     )
     transform(image, session[name])
 

@@ -1,4 +1,4 @@
-"""Perception of a recorded or live road: the user's detector and a lane finder, Frame -> Objects."""
+"""Perception of a recorded or live road, Frame -> Objects: a detector and a lane finder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def recognise(outputs: Mapping[str, Tensor]) -> str:
     shapes = [t.shape for t in outputs.values()]
     if len(shapes) == 4 and any(len(s) == 3 and s[-1] == 4 for s in shapes):
         return "ssd"
-    if len(shapes) == 1 and len(shapes[0]) == 4 and 5 < shapes[0][-1] and shapes[0][1] <= 64:
+    if len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][-1] > 5 and shapes[0][1] <= 64:
         return "fastestdet"
     if len(shapes) == 1 and len(shapes[0]) == 3 and 5 < 4 * shapes[0][-1] < shapes[0][1]:
         return "yolo5"

@@ -114,7 +114,7 @@ def _hidden(node: Node, state: Tensor) -> tuple[float, int]:
 
 
 def _side_by_side(name: str, node: Node, parts: list[Tensor]) -> Tensor:
-    """The four gates' matrices [units, n] as [n, 4 * units], their biases [units] as [4 * units]."""
+    """The gates' matrices [units, n] as [n, 4 * units], their biases [units] as [4 * units]."""
     data = [t.data for t in parts if t.constant and t.data is not None]
     if len(data) != 4:
         raise refuse(node, "weights that are computed at run time; they must be constants")
