@@ -15,7 +15,7 @@ import numpy as np
 from .. import board as boards
 from .. import draw, report
 from ..board import Board
-from ..io import open_sink, open_source
+from ..io import open_sink, open_source, parse_url
 from ..pipeline.control import ControlStage
 from ..pipeline.inline import Tick
 from ..pipeline.messages import Objects, Trajectory
@@ -71,6 +71,8 @@ class _Run:
 
 def run(args: argparse.Namespace) -> int:
     """Drive, print the tables, write the report."""
+    for url in filter(None, (args.source, args.sink)):
+        parse_url(url)  # what is misspelt is told before anything is made
     board = boards.load(args.board)
     args.out.mkdir(parents=True, exist_ok=True)
     video = None if args.no_video else args.out / "drive.mp4"

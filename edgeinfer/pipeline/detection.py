@@ -17,6 +17,7 @@ from .lane import LaneFinder
 from .messages import MAX_BOXES, Box, Frame, Message, Objects
 from .stage import Stage, Timing
 
+_OVERLAP = 0.45  # IoU above which the weaker of two boxes of a class is dropped
 DECODERS = ("ssd", "fastestdet", "yolo5")
 #: The 80 classes of COCO in the order of YOLO-style detectors.
 COCO80 = (
@@ -114,12 +115,20 @@ class Detector:
             for (y0, x0, y1, x1), c, s in rows
             if s >= self.threshold
         ]
-        return tuple(found[:MAX_BOXES])
+        # The suppression inside such models (IoU 0.6) leaves several boxes on one vehicle.
+        corners = np.array([(b.x0, b.y0, b.x1, b.y1) for b in found], np.float32).reshape(-1, 4)
+        kept = nms(
+            corners,
+            np.array([b.score for b in found]),
+            np.array([b.label for b in found]),
+            _OVERLAP,
+        )
+        return tuple(found[i] for i in kept[:MAX_BOXES])
 
     def _decoded(self, decode: Callable[..., Detections], size: float) -> tuple[Box, ...]:
         (name,) = self.session.outputs
         found = decode(dequantised(self.session, name), self.threshold)
-        keep = nms(found.boxes, found.scores, found.classes, 0.45)[:MAX_BOXES]
+        keep = nms(found.boxes, found.scores, found.classes, _OVERLAP)[:MAX_BOXES]
         return tuple(
             Box(int(found.classes[i]), float(found.scores[i]), *map(float, found.boxes[i] / size))
             for i in keep

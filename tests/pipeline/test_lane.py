@@ -102,7 +102,7 @@ def test_a_yellow_line_on_bright_concrete_is_a_ridge() -> None:
 
 
 def test_dashcam_video() -> None:
-    path = shared_path("road/vd_test_video.mp4")
+    path = shared_path("models/road/vd_test_video.mp4")
     finder = LaneFinder()
     roads = follow(VideoFile(str(path)), finder)
     assert all(r is not None for r in roads)
@@ -114,11 +114,11 @@ def test_dashcam_video() -> None:
 
 
 def test_dashcam_picture() -> None:
-    road = LaneFinder()(read_image(shared_path("road/solidWhiteCurve.jpg")))
+    road = LaneFinder()(read_image(shared_path("models/road/solidWhiteCurve.jpg")))
     assert road is not None
     assert 3.2 < road.width_m < 4.3
 
 
 def test_a_road_seen_from_the_side_is_no_lane() -> None:
-    path: Path = shared_path("road/traffic_frames.mp4")
+    path: Path = shared_path("models/road/traffic_frames.mp4")
     assert follow(VideoFile(str(path)), LaneFinder()) == [None] * 20
