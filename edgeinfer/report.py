@@ -98,7 +98,8 @@ def plot(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.4"/>'
         )
         parts.append(
-            f'<text x="{left + 10 + 120 * i}" y="11" style="fill:{colour}">{html.escape(name)}</text>'
+            f'<text x="{left + 10 + 120 * i}" y="11" style="fill:{colour}">'
+            f"{html.escape(name)}</text>"
         )
     parts.append(f'<text x="{w - 10}" y="{h - 1}" text-anchor="end">{html.escape(x_label)}</text>')
     parts.append(f'<text x="4" y="11">{html.escape(y_label)}</text></svg>')

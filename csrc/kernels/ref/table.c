@@ -2,6 +2,7 @@
  * first whose check accepts. */
 #include "../kernel.h"
 
+/* clang-format off */
 #define KERNELS(X)                                                                                 \
     X(add) X(average_pool_2d) X(div) X(max_pool_2d) X(maximum) X(mean) X(minimum) X(mul)            \
     X(power) X(reduce_max) X(reduce_min) X(reduce_prod) X(squared_difference) X(sub) X(sum)        \
@@ -43,6 +44,7 @@
     X(transpose_conv)                                                                              \
     X(transpose)                                                                                   \
     X(unary)
+/* clang-format on */
 
 #define DECLARE(name) extern const ei_kernel ei_ref_##name;
 #define POINTER(name) &ei_ref_##name,
