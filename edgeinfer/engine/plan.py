@@ -136,7 +136,7 @@ def build(
     """
     isa = isa or _native.best_isa()
     _check_options(isa, rounding)
-    graph = passes.prepare(graph, evaluate, isa=isa, optimise=optimise)
+    graph = passes.prepare(graph, evaluate, isa=isa, rounding=rounding, optimise=optimise)
     steps, parts = partition.lower_all(graph, ops.Context(rounding), fallback)
     for step in steps:
         layouts.pack(step, isa, rounding)
@@ -153,12 +153,12 @@ def _check_options(isa: str, rounding: str) -> None:
         raise PlanError(f"rounding {rounding!r} is unknown: choose 'xnnpack' or 'tflite'")
 
 
-def evaluate(nodes: list[Node], outputs: list[Tensor]) -> list[np.ndarray]:
+def evaluate(nodes: list[Node], outputs: list[Tensor], rounding: str) -> list[np.ndarray]:
     """Values of tensors that depend on constants alone, by the reference kernels."""
-    steps = [ops.lower(node, ops.Context("xnnpack")) for node in nodes]
+    steps = [ops.lower(node, ops.Context(rounding)) for node in nodes]
     placed = memory.plan_memory(steps, [], outputs)
     named = {str(i): t for i, t in enumerate(outputs)}
-    file = planfile.Writer(placed, "ref", "xnnpack", []).write({}, named)
+    file = planfile.Writer(placed, "ref", rounding, []).write({}, named)
     plan = Plan(file, "constant folding")
     session, err = ffi.new("ei_session **"), ffi.new("ei_error *")
     _native.check(lib.ei_session_create(plan.handle, 1, session, err), err)

@@ -7,6 +7,15 @@ Float steps get three. The layouts (engine/layouts.py) start from these.
 Requantisation scale, "xnnpack": input_scale * weight_scale / output_scale in float32, in that order
 (XNNPACK, operators/convolution-nhwc.c). "tflite": the same in float64, split into a 31-bit
 multiplier and a shift (TFLite, kernels/internal/quantization_util.cc: QuantizeMultiplier).
+
+Exceptions (tests/kernels/test_conv.py; all else in 8 bits is equal to LiteRT 2.3 to the bit):
+
+| operator | where | bound |
+|---|---|---|
+| all, float32 | both | 1e-5 of the largest magnitude |
+| all, float32 activations and 8-bit weights (hybrid) | both | 1 % of the largest magnitude: LiteRT |
+| | | quantises the activations anew in every run, we compute in float |
+| CONV_2D, DEPTHWISE_CONV_2D without bias | both | as with zeros; LiteRT refuses or crashes |
 """
 
 from __future__ import annotations

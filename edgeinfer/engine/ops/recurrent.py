@@ -3,6 +3,10 @@
 Source of the integer form: TFLite kernels/unidirectional_sequence_lstm.cc (preparation) and
 lstm_eval.cc, EvalInteger8x8_16. Peepholes, projection, layer normalisation and coupled gates are
 refused by name.
+
+The integer form is equal to LiteRT 2.3 to the bit under both roundings, states included; the float
+form lies within 1e-5 (tests/kernels/test_recurrent.py). With 8-bit weights under float activations
+(hybrid) we compute in float, where LiteRT quantises the activations in every run.
 """
 
 from __future__ import annotations

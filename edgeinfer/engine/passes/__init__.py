@@ -16,15 +16,17 @@ from .padding import fuse_padding
 from .sign import canonical_sign
 from .variables import resolve_variables
 
-Evaluate = Callable[[list[Node], list[Tensor]], list[np.ndarray]]
+Evaluate = Callable[[list[Node], list[Tensor], str], list[np.ndarray]]
 
 
-def prepare(graph: Graph, evaluate: Evaluate, *, isa: str, optimise: bool = True) -> Graph:
+def prepare(
+    graph: Graph, evaluate: Evaluate, *, isa: str, rounding: str, optimise: bool = True
+) -> Graph:
     """A new graph ready for lowering; the given one is left as it was."""
     graph = _copy(graph)
     resolve_variables(graph)
     expand_hybrid_weights(graph)
-    fold_constants(graph, evaluate)
+    fold_constants(graph, evaluate, rounding)
     if optimise:
         fuse_padding(graph)
         fuse_activations(graph)

@@ -11,17 +11,17 @@ from .. import ops
 from ..graph import Graph, Node
 from ..tensor import Tensor
 
-Evaluate = Callable[[list[Node], list[Tensor]], list[np.ndarray]]
+Evaluate = Callable[[list[Node], list[Tensor], str], list[np.ndarray]]
 
 
-def fold_constants(graph: Graph, evaluate: Evaluate) -> None:
-    """Replace such nodes by their values, round by round until none is left."""
+def fold_constants(graph: Graph, evaluate: Evaluate, rounding: str) -> None:
+    """Replace such nodes by their values in the plan's rounding, level by level."""
     while True:
-        ready = [n for n in graph.nodes if _foldable(n)]
+        ready = [n for n in graph.nodes if _foldable(n, rounding)]
         if not ready:
             return
         outputs = [t for n in ready for t in n.outputs]
-        values = evaluate(ready, outputs)
+        values = evaluate(ready, outputs, rounding)
         # New tensors: those of the model itself stay as they are, for it may be planned again.
         folded = {
             id(t): Tensor(t.name, t.shape, t.dtype, t.quant, value)
@@ -32,12 +32,12 @@ def fold_constants(graph: Graph, evaluate: Evaluate) -> None:
         _replace(graph, folded)
 
 
-def _foldable(node: Node) -> bool:
+def _foldable(node: Node, rounding: str) -> bool:
     inputs = [t for t in node.inputs if t is not None]
     if not inputs or not all(t.constant for t in inputs) or any(t.state for t in node.outputs):
         return False
     try:
-        ops.lower(node, ops.Context())
+        ops.lower(node, ops.Context(rounding))
     except UnsupportedError:
         return False
     return True
