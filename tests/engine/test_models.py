@@ -39,7 +39,8 @@ _RUNS = 3
 
 #: Bounds that are not 1e-5 of the largest magnitude. The keyword model has 8-bit weights under
 #: float activations: LiteRT quantises those anew in every run, we compute in float. The person
-#: segmentation lets differences in the last place grow through its gates to 3e-5.
+#: segmentation is ill-conditioned: LiteRT's own answer moves by 4e-5 when every pixel is changed in
+#: its last place (ours differ by 5e-5 from it, on the definition).
 BOUNDS = {"kws/kws_ref_model_float32": 1e-3, "segment/selfie_segmentation": 1e-4}
 #: Noise is no person: every probability is below 1e-7 there, so only a photograph tells something.
 PICTURES_ONLY = ("segment/selfie_segmentation",)

@@ -13,7 +13,7 @@ Exceptions (tests/kernels/test_conv.py; all else in 8 bits is equal to LiteRT 2.
 | operator | where | bound |
 |---|---|---|
 | all, float32 | both | 1e-5 of the largest magnitude |
-| all, float32 activations and 8-bit weights (hybrid) | both | 1 % of the largest magnitude: LiteRT |
+| all, float32 activations, 8-bit weights (hybrid) | both | 1 % of the largest magnitude: LiteRT |
 | | | quantises the activations anew in every run, we compute in float |
 | CONV_2D, DEPTHWISE_CONV_2D without bias | both | as with zeros; LiteRT refuses or crashes |
 """
