@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -216,3 +219,40 @@ def test_handwritten_digits(model: str) -> None:
         session.reset()
         session.run()
         assert int(_real(session, out)[0].argmax()) == digit
+
+
+def _features(frontend: Any, clip: Path) -> np.ndarray:
+    """Rows of 40 log-energies, one for 10 ms of 16 kHz mono sound, as the wake words take them."""
+    with wave.open(str(clip)) as file:
+        samples = file.readframes(file.getnframes())
+    rows = []
+    while len(samples) >= 320:
+        found = frontend.process_samples(samples[:320])
+        samples = samples[2 * found.samples_read :]
+        if found.features:
+            rows.append(found.features)
+    return np.array(rows, np.float32)
+
+
+@pytest.mark.parametrize("word", ["okay_nabu", "hey_jarvis"])
+def test_wake_words(word: str) -> None:
+    """The mean of five probabilities passes the cutoff on the word's own clips and on no other."""
+    features = pytest.importorskip("pymicro_features", reason="needs pymicro-features")
+    settings = json.loads(shared_path(f"models/wakeword/{word}.json").read_text())["micro"]
+    session = _session(f"wakeword/{word}")
+    ((name, x),) = session.inputs.items()
+    (out,) = session.outputs
+    clips = sorted(shared_path("models/wakeword/wav").glob("*.wav"))
+    assert len(clips) == 6
+    for clip in clips:
+        session.reset()
+        rows = _features(features.MicroFrontend(), clip)
+        probabilities = []
+        for i in range(0, len(rows) - 2, 3):
+            steps = np.rint(rows[i : i + 3] / x.scale) + x.zero
+            session[name][0] = np.clip(steps, -128, 127).astype(np.int8)
+            session.run()
+            probabilities.append(float(_real(session, out)[0, 0]))
+        means = np.convolve(probabilities, np.full(5, 0.2), "valid")
+        heard = bool(means.max() > settings["probability_cutoff"])
+        assert heard == clip.name.startswith(word), (clip.name, means.max())
