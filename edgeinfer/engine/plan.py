@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import _native
 from ..errors import PlanError
-from . import layouts, memory, ops, partition, passes, planfile
+from . import layouts, memory, ops, partition, passes, peephole, planfile
 from .graph import Graph, Node
 from .tensor import Quantisation, Tensor
 
@@ -138,6 +138,7 @@ def build(
     _check_options(isa, rounding)
     graph = passes.prepare(graph, evaluate, isa=isa, rounding=rounding, optimise=optimise)
     steps, parts = partition.lower_all(graph, ops.Context(rounding), fallback)
+    steps = peephole.fuse_flips(steps, list(graph.outputs.values()))
     for step in steps:
         layouts.pack(step, isa, rounding)
     inputs, outputs = list(graph.inputs.values()), list(graph.outputs.values())
