@@ -45,7 +45,8 @@ ALLOWED["io"] = {"errors", "pipeline.messages"}
 ALLOWED["pipeline"] = {*_ENGINE, "pipeline", "io"}
 ALLOWED["draw"] = {"pipeline.messages"}
 ALLOWED["report"] = set()
-ALLOWED["cli"] = {*_ENGINE, "pipeline", "io", "draw", "report", "__init__"}
+ALLOWED["audio"] = {"errors"}
+ALLOWED["cli"] = {*_ENGINE, "pipeline", "io", "draw", "report", "audio", "__init__"}
 ALLOWED["__init__"] = {*_ENGINE, "image"}
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import wave
 from pathlib import Path
 
 import numpy as np
 
-from .. import draw
+from .. import audio, draw
 from ..engine.model import Model, load
 from ..engine.session import Session
 from ..engine.tensor import Tensor
@@ -123,16 +122,17 @@ def _image(session: Session, name: str, path: Path, norm: tuple[float, float]) -
     from ..io.file import read_image
 
     tensor = session.inputs[name]
-    if len(tensor.shape) != 4 or tensor.shape[3] not in (1, 3):
+    shape = tensor.shape if len(tensor.shape) == 4 else (*tensor.shape, 1)  # grey [1, h, w] too
+    if len(shape) != 4 or shape[3] not in (1, 3):
         raise ShapeError(f"{name!r} {list(tensor.shape)} is no image input; give a .npy file")
     image = read_image(path)
-    colour = "rgb->rgb" if tensor.shape[3] == 3 else "rgb->grey"
+    colour = "rgb->rgb" if shape[3] == 3 else "rgb->grey"
     mean, std = norm
     floats = tensor.dtype == "float32"
     # 8-bit image inputs hold the pixels themselves, int8 less 128.
     transform = ImageTransform(
         image.shape,
-        tensor.shape,
+        shape,
         tensor.dtype,
         "stretch",
         colour,
@@ -140,27 +140,24 @@ def _image(session: Session, name: str, path: Path, norm: tuple[float, float]) -
         scale=1.0 / std if floats else 1.0,
         quant=(1.0, -128 if tensor.dtype == "int8" else 0),
     )
-    transform(image, session[name])
+    transform(image, session[name].reshape(shape))
 
 
 def _audio(session: Session, name: str, path: Path) -> None:
-    """Samples of a mono or stereo 16-bit file, -1..1, cut or filled up to the model's input."""
-    tensor = session.inputs[name]
-    try:
-        with wave.open(str(path)) as file:
-            if file.getsampwidth() != 2:
-                raise DeviceError(f"{path}: {8 * file.getsampwidth()} bits; 16 are needed")
-            raw = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-            samples = raw.reshape(-1, file.getnchannels()).mean(1) / 32768.0
-    except (wave.Error, EOFError) as exc:
-        raise DeviceError(f"{path}: not a readable .wav file ({exc})") from exc
-    if tensor.dtype != "float32" or tensor.count < 400:
-        raise ShapeError(
-            f"{name!r} ({tensor}) takes features, not a waveform; compute them and give a .npy file"
-        )
-    wave_in = np.zeros(tensor.count, np.float32)
-    wave_in[: len(samples)] = samples[: tensor.count]
-    session[name][...] = wave_in.reshape(tensor.shape)
+    """A model that takes a waveform gets -1..1, cut or filled up; one of features gets those."""
+    tensor, samples = session.inputs[name], audio.read_wav(path)
+    steps = tensor.count // audio.CHANNELS
+    if tensor.dtype == "float32" and tensor.count % audio.CHANNELS:
+        wave = np.zeros(tensor.count, np.float32)
+        wave[: len(samples)] = samples[: tensor.count] / 32768.0
+        session[name][...] = wave.reshape(tensor.shape)
+    elif tensor.dtype == "int8" and steps * audio.CHANNELS == tensor.count:
+        values = np.zeros((steps, audio.CHANNELS), np.float32)
+        found = audio.features(samples)[:steps]
+        values[: len(found)] = found
+        session[name][...] = audio.quantised(values).reshape(tensor.shape)
+    else:
+        raise ShapeError(f"{name!r} ({tensor}) takes other features; compute them into a .npy file")
 
 
 def _show(session: Session, labels: list[str], path: Path, args: argparse.Namespace) -> None:

@@ -150,3 +150,35 @@ def test_drive_a_recorded_road(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_table() -> None:
     rows: list[dict[str, object]] = [{"a": "x", "b": 1.23456}, {"a": "yyy", "b": 10}]
     assert text_table(rows) == "a       b\nx    1.23\nyyy    10"
+
+
+def test_run_reproduces_the_right_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    cases = [
+        ("classify/mobilenet_v1_0.25_224_quant.tflite", "images/burger.jpg", "cheeseburger"),
+        ("classify/mobilenet_v1_0.25_224_1_metadata_1.tflite", "images/cat.png", "Egyptian cat"),
+        ("kws/micro_speech_quantized.tflite", "kws/yes_1000ms.wav", "2"),
+        ("kws/micro_speech_quantized.tflite", "kws/no_1000ms.wav", "3"),
+        ("kws/micro_speech_quantized.tflite", "kws/noise_1000ms.wav", "0"),
+        ("kws/micro_speech_quantized.tflite", "kws/silence_1000ms.wav", "0"),
+    ]
+    for model, data, name in cases:
+        paths = [str(shared_path(f"models/{p}")) for p in (model, data)]
+        assert main(["run", *paths, "--top", "1"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1].startswith(f"{name} ")
+
+
+def test_run_reads_digits_into_a_grey_input(capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(shared_path("models/mnist/keras_lstm_mnist_ptq.tflite"))
+    for digit in range(10):
+        path = str(shared_path(f"models/mnist/sample{digit}.png"))
+        assert main(["run", model, path, "--top", "1"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1].split()[1] == str(digit)
+
+
+def test_a_mask_becomes_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(shared_path("models/segment/deeplabv3_mnv2_dm05_pascal_quant.tflite"))
+    image = str(shared_path("models/images/bird_segmentation.png"))
+    labels = str(shared_path("models/segment/pascal_voc_segmentation_labels.txt"))
+    assert main(["run", model, image, "--labels", labels, "--out", str(tmp_path)]) == 0
+    assert re.search(r"bird +1[5-9]\.", capsys.readouterr().out)
+    assert cv2.imread(str(tmp_path / "bird_segmentation_mask.png")).shape == (513, 513, 3)
