@@ -170,6 +170,9 @@ class _File:
         tensor = Tensor(name, shape, dtype, state=bool(table.scalar(5, "bool")))
         tensor.quant = self._quantisation(table.table(4, f"quantisation of {name!r}"), tensor)
         self._fill(tensor, table)
+        if tensor.state and tensor.data is None and tensor.dtype == "int8" and tensor.zero:
+            # The runtime sets int8 variables to their zero point, all others to zero.
+            tensor.data = np.broadcast_to(np.int32(tensor.zero).astype(np.int8), shape)
         if tensor.dtype == "int4":
             raise UnsupportedError(
                 f"{self.reader.what}: tensor {name!r} is INT4 and not a constant; only weights may"

@@ -14,6 +14,7 @@ from edgeinfer.engine.graph import Graph, Node
 from edgeinfer.engine.plan import build
 from edgeinfer.engine.session import Session
 from edgeinfer.engine.tensor import Quantisation, Tensor, per_tensor
+from edgeinfer.engine.tflite import read_tflite
 from edgeinfer.engine.tflite_writer import write_tflite
 from edgeinfer.errors import UnsupportedError
 
@@ -119,6 +120,16 @@ def test_equal_over_runs(dtype: str, rounding: str) -> None:
     _compare(_lstm(dtype, 1), rounding)
     _compare(_lstm(dtype, 2, batch=2), rounding)
     _compare(_lstm(dtype, 3, batch=2, time_major=True), rounding)
+
+
+def test_first_state_of_a_file_is_the_zero_point() -> None:
+    graph = _lstm("int8", 5)
+    state = graph.nodes[0].input(18)
+    assert state.zero, "the test needs a zero point other than 0"
+    read = read_tflite(write_tflite(graph)).graph.nodes[0].input(18)
+    assert read.data is not None
+    np.testing.assert_array_equal(read.data, np.full(state.shape, state.zero, np.int8))
+    _compare(read_tflite(write_tflite(graph)).graph, "xnnpack")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
