@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests import sanitized  # noqa: E402
-from tests.fuzz.plan_seeds import seeds  # noqa: E402
+from tests import sanitized
+from tests.fuzz.plan_seeds import seeds
 
 SLOW, BLOCK = 14, 2000
 OPTIONS = {"ASAN_OPTIONS": "allocator_may_return_null=1:detect_leaks=1"}

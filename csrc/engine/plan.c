@@ -64,6 +64,14 @@ static bool inside(uint64_t offset, uint64_t bytes, uint64_t limit) {
     return offset <= limit && bytes <= limit - offset;
 }
 
+/* Kernels subtract zero points in 32 bits: only those the data type can hold are safe. */
+static bool zero_fits(const ei_file_tensor *f) {
+    if (f->dtype == EI_I8) return f->zero >= INT8_MIN && f->zero <= INT8_MAX;
+    if (f->dtype == EI_U8) return f->zero >= 0 && f->zero <= UINT8_MAX;
+    if (f->dtype == EI_I16) return f->zero >= INT16_MIN && f->zero <= INT16_MAX;
+    return true;
+}
+
 static int bind_tensor(ei_plan *p, uint32_t i, ei_error *err) {
     const ei_file_header *h = p->header;
     const ei_file_tensor *f = &p->file_tensors[i];
@@ -71,7 +79,7 @@ static int bind_tensor(ei_plan *p, uint32_t i, ei_error *err) {
     uint64_t unit = ei_dtype_bytes(f->dtype), bytes = unit, extent = unit,
              data = h->file_bytes - h->off_data;
     bool good = unit && f->rank <= EI_MAX_DIMS && f->kind <= EI_STATE &&
-                f->name < h->strings_bytes && f->offset % unit == 0;
+                f->name < h->strings_bytes && f->offset % unit == 0 && zero_fits(f);
     for (int d = 0; good && d < EI_MAX_DIMS; d++) {
         t->dims[d] = d < f->rank ? f->dims[d] : 1;
         good = t->dims[d] >= 0 && (t->dims[d] == 0 || extent <= MAX_BYTES / (uint64_t)t->dims[d]);

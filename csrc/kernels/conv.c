@@ -11,6 +11,7 @@ static bool window(int32_t size, int32_t before, int32_t after, int32_t k, int32
                    int32_t dilation, int32_t out) {
     if (before < 0 || after < 0 || k <= 0 || stride <= 0 || dilation <= 0 || out <= 0) return false;
     int64_t span = ((int64_t)k - 1) * dilation + 1;
+    if ((int64_t)size + before + after > INT32_MAX) return false; /* positions are 32 bits */
     /* The last window may reach beyond `after` by less than the padding says is there, never
      * beyond it. */
     return ((int64_t)out - 1) * stride + span <= (int64_t)size + before + after;
@@ -55,9 +56,12 @@ bool ei_conv_geometry(const ei_node *node, ei_conv *g) {
     g->group_c = g->c / p->groups;
     g->group_oc = g->oc / p->groups;
     g->rows = (int64_t)g->batch * g->oh * g->ow;
-    g->depth = (int64_t)p->kernel_h * p->kernel_w * g->group_c;
+    int64_t taps = (int64_t)p->kernel_h * p->kernel_w;
+    if (taps <= 0 || taps > INT32_MAX) return false;
+    g->depth = taps * g->group_c;
     g->direct = p->kernel_h == 1 && p->kernel_w == 1 && p->stride_h == 1 && p->stride_w == 1 &&
                 g->oh == g->h && g->ow == g->w && !p->pad_top && !p->pad_left;
+    if (node->op == EI_OP_FULLY_CONNECTED && !g->direct) return false; /* strides unchecked */
     return g->depth <= INT32_MAX / 4;
 }
 

@@ -56,10 +56,10 @@ static void write_file(const char *path, const void *data, size_t size) {
 
 /* Numbers at which bounds break. */
 static uint32_t interesting(uint32_t old) {
-    static const uint32_t values[] = {0,      1,      2,          3,          4,         7,
-                                      8,      16,     64,         127,        128,       255,
-                                      0x7fff, 0xffff, 0x10000,    0x7fffffff, 1u << 31,  UINT32_MAX,
-                                      1 << 24, 1 << 30, 0x7f800000, 0x7fc00000, 0x00000001, 0x3f800000};
+    static const uint32_t values[] = {
+        0,        1,          2,       3,       4,          7,          8,          16,
+        64,       127,        128,     255,     0x7fff,     0xffff,     0x10000,    0x7fffffff,
+        1u << 31, UINT32_MAX, 1 << 24, 1 << 30, 0x7f800000, 0x7fc00000, 0x00000001, 0x3f800000};
     uint32_t n = sizeof values / sizeof *values, pick = next() % (n + 6);
     if (pick < n) return values[pick];
     if (pick == n) return old + 1;
