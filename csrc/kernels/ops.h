@@ -41,7 +41,7 @@ typedef enum ei_op {
     EI_OP_CLAMP = 28, /* relu family */
     EI_OP_TRANSPOSE = 29,
     EI_OP_CONCATENATION = 30,
-    EI_OP_SPLIT = 31, /* SPLIT, SPLIT_V, UNPACK */
+    EI_OP_SPLIT = 31,         /* SPLIT, SPLIT_V, UNPACK */
     EI_OP_STRIDED_SLICE = 32, /* STRIDED_SLICE and SLICE */
     EI_OP_PAD = 33,           /* PAD, PADV2 */
     EI_OP_MIRROR_PAD = 34,
@@ -86,6 +86,8 @@ typedef enum ei_layout {
     EI_LAYOUT_NEON_DW_Q8 = 49,
     EI_LAYOUT_NEON_GEMM_F32 = 50,
     EI_LAYOUT_NEON_DW_F32 = 51,
+    EI_LAYOUT_NEON_GEMM_Q8_FULL = 52, /* as without FULL, for weights with pairs of -128 */
+    EI_LAYOUT_NEON_DW_Q8_FULL = 53,
     EI_LAYOUT_DOTPROD_GEMM_Q8 = 64
 } ei_layout;
 

@@ -260,6 +260,57 @@ def _avx2_dw_q8(step: Step, rounding: str) -> bool:
     return True
 
 
+def _int8_weights(step: Step) -> tuple[np.ndarray, int] | None:
+    """Weights of an int8 step as int8 and their zero point, or None where it is no such step."""
+    ops = (*_GEMM_OPS, "DEPTHWISE_CONV_2D")
+    return _signed_weights(step) if _packable(step, "int8", ops) else None
+
+
+def _extreme_pairs(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether both of a pair of weights are -128 somewhere: their int16 sum could overflow."""
+    return bool(np.any((first == -128) & (second == -128)))
+
+
+def _neon_gemm_q8(step: Step, rounding: str) -> bool:
+    found = _int8_weights(step)
+    if found is None or step.op == "DEPTHWISE_CONV_2D":
+        return False
+    w = found[0].reshape(step.outputs[0].shape[-1], -1)
+    panels = _panels(w, step.values["groups"], 4, 16)
+    full = _extreme_pairs(panels[..., :8], panels[..., 8:])
+    _gemm_q8(step, "NEON_GEMM_Q8_FULL" if full else "NEON_GEMM_Q8", 4, 16)
+    return True
+
+
+def _dotprod_gemm_q8(step: Step, rounding: str) -> bool:
+    if _int8_weights(step) is None or step.op == "DEPTHWISE_CONV_2D":
+        return False
+    _gemm_q8(step, "DOTPROD_GEMM_Q8", 8, 4)
+    return True
+
+
+def _neon_dw_q8(step: Step, rounding: str) -> bool:
+    found = _int8_weights(step)
+    if found is None or not _depthwise_fits(step):
+        return False
+    w, zero = found
+    channels = w.shape[-1]
+    w = w.reshape(-1, channels)
+    x = step.inputs[0]
+    assert x is not None
+    bias = _wrap(_bias(step, channels) - x.zero * (w.astype(np.int64) - zero).sum(0))
+    order = _spread(channels, 16)
+    even = len(w) // 2 * 2
+    full = _extreme_pairs(w[0:even:2], w[1:even:2])
+    requant = _requant(step, lambda v: v[order].reshape(-1))
+    weights = _constant("weights", np.ascontiguousarray(w[:, order].transpose(1, 0, 2)), zero)
+    step.inputs = [x, weights, _constant("bias", bias[order].reshape(-1)), *requant]
+    step.layout = "NEON_DW_Q8_FULL" if full else "NEON_DW_Q8"
+    return True
+
+
+_NEON_REST = (_neon_dw_q8, _gemm_f32("NEON_GEMM_F32", 8), _dw_f32("NEON_DW_F32", 16))
+
 #: ISA -> packers to try, best first.
 PACKERS: dict[str, tuple[Packer, ...]] = {
     "avx2": (
@@ -274,4 +325,6 @@ PACKERS: dict[str, tuple[Packer, ...]] = {
         _gemm_f32("AVX512_GEMM_F32", 32),
         _dw_f32("AVX512_DW_F32", 16),
     ),
+    "neon": (_neon_gemm_q8, *_NEON_REST),
+    "dotprod": (_dotprod_gemm_q8, *_NEON_REST),
 }

@@ -120,6 +120,20 @@ class Plan:
         return cls(data, str(path))
 
 
+class ForeignPlan(Plan):
+    """A plan for an ISA that this machine lacks: it can be saved and described, not run."""
+
+    def __init__(self, data: Any, graph: Graph, isa: str, rounding: str, arena_bytes: int) -> None:
+        self._data = data
+        self.handle = None
+        self.isa, self.rounding, self.arena_bytes = isa, rounding, arena_bytes
+        self.inputs, self.outputs = graph.inputs, graph.outputs
+
+    def steps(self) -> Iterator[StepInfo]:
+        """Not known here: the kernels are chosen on the machine that runs the plan."""
+        raise PlanError(f"this plan is for ISA {self.isa!r}: its kernels are chosen there")
+
+
 def build(
     graph: Graph,
     *,
@@ -129,6 +143,8 @@ def build(
     optimise: bool = True,
 ) -> Plan:
     """Plan a graph for an ISA (default: the best here) and a rounding ("xnnpack" or "tflite").
+
+    For an ISA that this machine lacks the result is a ForeignPlan: save it and run it there.
 
     `fallback` names the delegates that may take what our kernels do not cover, in order; without it
     such a node is an UnsupportedError that says which node, op, type and why. `optimise=False`
@@ -143,13 +159,15 @@ def build(
         layouts.pack(step, isa, rounding)
     inputs, outputs = list(graph.inputs.values()), list(graph.outputs.values())
     placed = memory.plan_memory(steps, inputs, outputs)
-    writer = planfile.Writer(placed, isa, rounding, parts)
-    return Plan(writer.write(graph.inputs, graph.outputs))
+    data = planfile.Writer(placed, isa, rounding, parts).write(graph.inputs, graph.outputs)
+    if isa not in _native.isas():
+        return ForeignPlan(data, graph, isa, rounding, placed.arena_bytes)
+    return Plan(data)
 
 
 def _check_options(isa: str, rounding: str) -> None:
-    if isa not in _native.isas():
-        raise PlanError(f"ISA {isa!r} cannot run here: choose one of {', '.join(_native.isas())}")
+    if isa not in _native.ISAS:
+        raise PlanError(f"ISA {isa!r} is unknown: choose one of {', '.join(_native.ISAS)}")
     if rounding not in _native.ROUNDINGS:
         raise PlanError(f"rounding {rounding!r} is unknown: choose 'xnnpack' or 'tflite'")
 

@@ -73,6 +73,11 @@ class Session:
     def _create(self, threads: int) -> None:
         handle, err = ffi.new("ei_session **"), ffi.new("ei_error *")
         plan = self.plan
+        if plan.handle is None:
+            raise PlanError(
+                f"the plan is for ISA {plan.isa!r}, this machine has {_native.best_isa()!r}: save "
+                "it and run it there, or plan the model again for this machine"
+            )
         _native.check(lib.ei_session_create(plan.handle, threads, handle, err), err, "session")
         self.threads = threads
 

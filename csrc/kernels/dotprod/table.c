@@ -1,7 +1,7 @@
 /* What dotprod overrides. One line a kernel; the loader takes the first whose check accepts. */
 #include "../kernel.h"
 
-#define KERNELS(X)
+#define KERNELS(X) X(conv_2d_q8) X(fully_connected_q8)
 
 #define DECLARE(name) extern const ei_kernel ei_dotprod_##name;
 #define POINTER(name) &ei_dotprod_##name,

@@ -1,0 +1,77 @@
+/* What the 8-bit kernels of AArch64 share: accumulators become int8 as requant.h defines it. */
+#ifndef EI_NEON_Q8_H
+#define EI_NEON_Q8_H
+
+#include "../conv.h"
+#include "../requant.h"
+
+#include <arm_neon.h>
+
+/* Requantisation of the channels of one block. */
+typedef struct ei_requant {
+    const int32_t *bias;
+    const void *scale;    /* f32 scales, or i32 multipliers where there are shifts */
+    const int32_t *shift; /* NULL: float arithmetic */
+    int32_t zero, lo, hi;
+} ei_requant;
+
+static inline int32x4_t ei_requant4_xnnpack(int32x4_t acc, const float *scale,
+                                            const ei_requant *r) {
+    float32x4_t lo = vdupq_n_f32((float)(r->lo - r->zero));
+    float32x4_t hi = vdupq_n_f32((float)(r->hi - r->zero));
+    float32x4_t v = vmulq_f32(vcvtq_f32_s32(acc), vld1q_f32(scale));
+    v = vminq_f32(vmaxq_f32(v, lo), hi);
+    return vaddq_s32(vcvtnq_s32_f32(v), vdupq_n_s32(r->zero));
+}
+
+/* SQRDMULH is gemmlowp's doubling high multiplication: both round ties upward. SRSHL rounds ties
+ * upward too, RoundingDivideByPOT away from zero: one less for a negative value makes up for it. */
+static inline int32x4_t ei_requant4_tflite(int32x4_t acc, const int32_t *mult, const int32_t *shift,
+                                           const ei_requant *r) {
+    int32x4_t s = vld1q_s32(shift), none = vdupq_n_s32(0);
+    int32x4_t left = vmaxq_s32(s, none), right = vminq_s32(s, none);
+    int32x4_t v = vqrdmulhq_s32(vshlq_s32(acc, left), vld1q_s32(mult));
+    v = vqaddq_s32(v, vshrq_n_s32(vandq_s32(v, right), 31));
+    v = vqaddq_s32(vrshlq_s32(v, right), vdupq_n_s32(r->zero));
+    return vminq_s32(vmaxq_s32(v, vdupq_n_s32(r->lo)), vdupq_n_s32(r->hi));
+}
+
+/* Channels i..i+3 of the block, within [lo, hi]. */
+static inline int32x4_t ei_requant4(int32x4_t acc, const ei_requant *r, int i) {
+    if (r->shift) return ei_requant4_tflite(acc, (const int32_t *)r->scale + i, r->shift + i, r);
+    return ei_requant4_xnnpack(acc, (const float *)r->scale + i, r);
+}
+
+static inline int8x8_t ei_narrow8(int32x4_t low, int32x4_t high) {
+    return vqmovn_s16(vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)));
+}
+
+/* Whether bias, scale and shift (in[2..4]) are constants of `columns` channels, and the output's
+ * limits and the weights' zero point are ones that kernels for int8 can take. */
+static inline bool ei_q8_constants(const ei_node *n, const ei_conv *g, int64_t columns) {
+    const ei_tensor *bias = n->in[2], *scale = n->in[3], *shift = n->in[4];
+    uint64_t bytes = (uint64_t)columns * 4;
+    bool fixed = ei_conv_fixed_point(n);
+    if (!bias || !bias->constant || bias->bytes != bytes || !scale || !scale->constant ||
+        scale->bytes != bytes || fixed != (shift != NULL))
+        return false;
+    if (fixed && (!shift->constant || shift->bytes != bytes)) return false;
+    for (int64_t i = 0; fixed && i < columns; i++) {
+        int32_t s = ((const int32_t *)shift->data)[i];
+        if (s < -31 || s > 30) return false;
+    }
+    return g->p->act_min >= -128 && g->p->act_max <= 127 && g->p->act_min <= g->p->act_max &&
+           n->in[1]->zero >= -256 && n->in[1]->zero <= 256;
+}
+
+/* The constants from channel `at` of the packed order on. */
+static inline ei_requant ei_requant_at(const ei_node *n, const ei_conv *g, int64_t at) {
+    return (ei_requant){.bias = (const int32_t *)n->in[2]->data + at,
+                        .scale = (const int32_t *)n->in[3]->data + at,
+                        .shift = n->in[4] ? (const int32_t *)n->in[4]->data + at : NULL,
+                        .zero = n->out[0]->zero,
+                        .lo = g->p->act_min,
+                        .hi = g->p->act_max};
+}
+
+#endif
