@@ -2,8 +2,7 @@
 
 The path is the one of least bending within the lane (an elastic band: Quinlan and Khatib 1993); the
 speed along it is the largest that the lateral limit allows, then made reachable by a backward pass
-with the braking limit and a forward pass with the driving limit (Lipp and Boyd 2014 solve the same
-problem exactly; on ten points the two passes are exact up to the discretisation).
+with the braking limit (Lipp and Boyd 2014 solve the same problem exactly).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .messages import Message, Objects, Road, Trajectory
+from .messages import MAX_POINTS, Message, Objects, Road, Trajectory
 from .stage import Stage, Timing
 from .vehicle import Vehicle
 
@@ -25,7 +24,7 @@ def resample(points: np.ndarray, step: float) -> np.ndarray:
     """Points [n, 2] at equal distances of about `step` along the polyline."""
     gaps = np.hypot(*np.diff(points, axis=0).T)
     along = np.concatenate(([0.0], np.cumsum(gaps)))
-    n = max(int(round(along[-1] / step)), 2) + 1
+    n = min(max(int(round(along[-1] / step)), 2) + 1, MAX_POINTS)
     at = np.linspace(0.0, along[-1], n)
     return np.stack([np.interp(at, along, points[:, k]) for k in (0, 1)], 1)
 
@@ -37,14 +36,13 @@ def relax(centre: np.ndarray, start: np.ndarray, reach: float) -> np.ndarray:
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1)
     offset = np.zeros(len(centre))
     offset[0] = float((start - centre[0]) @ normal[0])
-    free = np.arange(1, len(centre))
     for _ in range(_ROUNDS):
         path = centre + offset[:, None] * normal
         pull = np.zeros_like(path)
         pull[1:-1] = 0.5 * (path[:-2] + path[2:]) - path[1:-1]
         pull[-1] = pull[-2]
         moved = offset + np.einsum("ij,ij->i", pull, normal)
-        offset[free] = np.clip(moved[free], -reach, reach)
+        offset[1:] = np.clip(moved[1:], -reach, reach)
     return centre + offset[:, None] * normal
 
 
@@ -59,7 +57,7 @@ def curvature(path: np.ndarray) -> np.ndarray:
 
 
 def speed_profile(path: np.ndarray, now: float, vehicle: Vehicle, end: float) -> np.ndarray:
-    """Speeds (m/s) along the path: lateral limit, then braking backward, driving forward."""
+    """Speeds (m/s) along the path: lateral limit, then braking backward."""
     bend = np.abs(curvature(path))
     speed = np.minimum(np.sqrt(vehicle.accel_lateral / np.maximum(bend, 1e-6)), vehicle.speed_max)
     speed[-1] = min(speed[-1], end)
@@ -70,9 +68,18 @@ def speed_profile(path: np.ndarray, now: float, vehicle: Vehicle, end: float) ->
     return speed
 
 
+def _from_here(line: np.ndarray) -> np.ndarray:
+    """The line, led back to beside the vehicle where it begins ahead (a camera sees no nearer)."""
+    along = line[1] - line[0]
+    # A line across the vehicle's way leads nowhere near it.
+    if line[0, 0] <= _STEP_M or along[0] < 0.5 * float(np.hypot(*along)):
+        return line
+    return np.vstack((line[0] - along * (line[0, 0] / along[0]), line))
+
+
 def plan(road: Road, vehicle: Vehicle, speed: float) -> np.ndarray:
     """Trajectory points [m, 4] (t, x, y, v) along the road from the vehicle's own position."""
-    centre = resample(np.asarray(road.centre, np.float64), _STEP_M)
+    centre = resample(_from_here(np.asarray(road.centre, np.float64)), _STEP_M)
     reach = max(road.width_m / 2 - vehicle.margin, 0.0)
     path = relax(centre, np.zeros(2), reach)
     # What lies beyond the last point is unknown: be able to take the sharpest curve of the road.

@@ -43,7 +43,7 @@ CAR_RACING = Vehicle(
     throttle_gain=0.2,
     brake_gain=0.1,
     brake_max=0.3,
-    margin=2.5,
+    margin=3.5,
 )
 
 #: A mid-size road car driven gently.
