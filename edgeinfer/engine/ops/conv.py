@@ -6,7 +6,8 @@ Float steps get three. The layouts (engine/layouts.py) start from these.
 
 Requantisation scale, "xnnpack": input_scale * weight_scale / output_scale in float32, in that order
 (XNNPACK, operators/convolution-nhwc.c). "tflite": the same in float64, split into a 31-bit
-multiplier and a shift (TFLite, kernels/internal/quantization_util.cc: QuantizeMultiplier).
+multiplier and a shift (TFLite, kernels/internal/quantization_util.cc: QuantizeMultiplier), but for
+FULLY_CONNECTED, which takes the float32 scale in both (csrc/kernels/conv.h).
 
 Exceptions (tests/kernels/test_conv.py; all else in 8 bits is equal to LiteRT 2.3 to the bit):
 
@@ -16,6 +17,10 @@ Exceptions (tests/kernels/test_conv.py; all else in 8 bits is equal to LiteRT 2.
 | all, float32 activations, 8-bit weights (hybrid) | both | 1 % of the largest magnitude: LiteRT |
 | | | quantises the activations anew in every run, we compute in float |
 | CONV_2D, DEPTHWISE_CONV_2D without bias | both | as with zeros; LiteRT refuses or crashes |
+| FULLY_CONNECTED, 8 bits | "tflite" | one step in about 1 of 10^6 outputs: the reference's scale |
+| | | and product are float64, ours float32 |
+| TRANSPOSE_CONV, 8 bits, stride > kernel | "xnnpack" | one step in about 1 of 10^3 outputs: |
+| | | XNNPACK refuses these, LiteRT runs its optimised kernel |
 """
 
 from __future__ import annotations
