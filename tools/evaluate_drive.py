@@ -89,7 +89,8 @@ def summary(results: list[tuple[int, Metrics]]) -> str:
     """Mean, deviation, extremes."""
     score = np.array([m.score for _, m in results])
     off = np.array([m.off_road_s for _, m in results])
-    worst = ", ".join(f"{s}: {m.score:.0f}" for s, m in sorted(results, key=lambda r: r[1].score)[:5])
+    ranked = sorted(results, key=lambda r: r[1].score)
+    worst = ", ".join(f"{seed}: {m.score:.0f}" for seed, m in ranked[:5])
     return (
         f"{len(score)} episodes: score {score.mean():.1f} ± {score.std():.1f}, "
         f"median {np.median(score):.1f}, min {score.min():.1f}, max {score.max():.1f}; laps "

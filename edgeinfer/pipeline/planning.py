@@ -24,7 +24,7 @@ def resample(points: np.ndarray, step: float) -> np.ndarray:
     """Points [n, 2] at equal distances of about `step` along the polyline."""
     gaps = np.hypot(*np.diff(points, axis=0).T)
     along = np.concatenate(([0.0], np.cumsum(gaps)))
-    n = min(max(int(round(along[-1] / step)), 2) + 1, MAX_POINTS)
+    n = min(max(round(along[-1] / step), 2) + 1, MAX_POINTS)
     at = np.linspace(0.0, along[-1], n)
     return np.stack([np.interp(at, along, points[:, k]) for k in (0, 1)], 1)
 
