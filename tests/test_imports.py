@@ -47,6 +47,7 @@ ALLOWED["draw"] = {"pipeline.messages"}
 ALLOWED["report"] = set()
 ALLOWED["audio"] = {"errors"}
 ALLOWED["cli"] = {*_ENGINE, "pipeline", "io", "draw", "report", "audio", "__init__"}
+ALLOWED["__main__"] = {"cli"}
 ALLOWED["__init__"] = {*_ENGINE, "image"}
 
 
