@@ -10,6 +10,9 @@ Exceptions (tests/kernels/test_math.py):
 | operator | where | bound |
 |---|---|---|
 | SUM int8 | "tflite" | 0.75 step of the real value; LiteRT 2.3's own uses an unset multiplier |
+| MEAN int8, uint8 | "xnnpack" | one step in about 3 of 10^6 outputs |
+| ADD, SUB, one input scale below 2^-10 of the output's | "xnnpack" | one step in about 3 of 10^6 |
+| | | outputs: LiteRT runs its built-in kernel there. The larger outside 2^-10..2^8: refused |
 | POW, DIV and other float32 operators | both | 1e-5 of the largest magnitude |
 """
 
