@@ -65,7 +65,9 @@ static inline __attribute__((always_inline)) void tile(int rows, const ei_tile_q
 }
 
 #define TILE(n)                                                                                    \
-    static __attribute__((noinline)) void tile##n(const ei_tile_q8 *t) { tile(n, t); }
+    static __attribute__((noinline)) void tile##n(const ei_tile_q8 *t) {                           \
+        tile(n, t);                                                                                \
+    }
 TILE(1)
 TILE(2)
 TILE(3)
@@ -78,9 +80,15 @@ TILE(8)
 static const ei_tile_q8_fn tiles[MR] = {tile1, tile2, tile3, tile4, tile5, tile6, tile7, tile8};
 static const ei_gemm_q8 gemm = {MR, NR, UNIT, tiles};
 
-static int check(const ei_node *n) { return ei_gemm_q8_check(n, &gemm); }
-static size_t scratch(const ei_node *n) { return ei_gemm_q8_scratch(n, &gemm); }
-static int run(const ei_node *n, const ei_work *work) { return ei_gemm_q8_run(n, work, &gemm); }
+static int check(const ei_node *n) {
+    return ei_gemm_q8_check(n, &gemm);
+}
+static size_t scratch(const ei_node *n) {
+    return ei_gemm_q8_scratch(n, &gemm);
+}
+static int run(const ei_node *n, const ei_work *work) {
+    return ei_gemm_q8_run(n, work, &gemm);
+}
 
 const ei_kernel ei_dotprod_conv_2d_q8 = {
     .name = "dotprod/conv_2d_q8",

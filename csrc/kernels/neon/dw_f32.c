@@ -29,7 +29,9 @@ static void run_row(const ei_dw_f32_row *r) {
     }
 }
 
-static int check(const ei_node *n) { return ei_dw_f32_check(n, LANES); }
+static int check(const ei_node *n) {
+    return ei_dw_f32_check(n, LANES);
+}
 
 static int run(const ei_node *n, const ei_work *work) {
     return ei_dw_f32_run(n, work, LANES, run_row);

@@ -112,8 +112,12 @@ static inline __attribute__((always_inline)) int run(bool pairs, const ei_node *
     return EI_OK;
 }
 
-static int run_pairs(const ei_node *n, const ei_work *work) { return run(true, n, work); }
-static int run_full(const ei_node *n, const ei_work *work) { return run(false, n, work); }
+static int run_pairs(const ei_node *n, const ei_work *work) {
+    return run(true, n, work);
+}
+static int run_full(const ei_node *n, const ei_work *work) {
+    return run(false, n, work);
+}
 
 const ei_kernel ei_neon_depthwise_conv_2d_q8 = {
     .name = "neon/depthwise_conv_2d_q8",

@@ -20,7 +20,8 @@ static inline __attribute__((always_inline)) void multiply(int rows, const ei_ti
     for (; k >= 4; k -= 4, a += 4, w += 4 * NR) {
         float32x4_t b[4][2];
 #pragma GCC unroll 4
-        for (int l = 0; l < 4; l++) b[l][0] = vld1q_f32(w + 8 * l), b[l][1] = vld1q_f32(w + 8 * l + 4);
+        for (int l = 0; l < 4; l++)
+            b[l][0] = vld1q_f32(w + 8 * l), b[l][1] = vld1q_f32(w + 8 * l + 4);
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
             float32x4_t row = vld1q_f32(a + i * t->lda);
@@ -56,7 +57,9 @@ static inline __attribute__((always_inline)) void tile(int rows, const ei_tile_f
 }
 
 #define TILE(n)                                                                                    \
-    static __attribute__((noinline)) void tile##n(const ei_tile_f32 *t) { tile(n, t); }
+    static __attribute__((noinline)) void tile##n(const ei_tile_f32 *t) {                          \
+        tile(n, t);                                                                                \
+    }
 TILE(1)
 TILE(2)
 TILE(3)
@@ -68,8 +71,12 @@ TILE(8)
 
 static const ei_tile_f32_fn tiles[MR] = {tile1, tile2, tile3, tile4, tile5, tile6, tile7, tile8};
 
-static int check(const ei_node *n) { return ei_gemm_f32_check(n, NR); }
-static size_t scratch(const ei_node *n) { return ei_gemm_f32_scratch(n, MR); }
+static int check(const ei_node *n) {
+    return ei_gemm_f32_check(n, NR);
+}
+static size_t scratch(const ei_node *n) {
+    return ei_gemm_f32_scratch(n, MR);
+}
 
 static int run(const ei_node *n, const ei_work *work) {
     return ei_gemm_f32_run(n, work, MR, NR, tiles);

@@ -40,16 +40,20 @@ static inline __attribute__((always_inline)) void tile(int rows, bool full, cons
     int32x4_t bias = vld1q_s32(t->r.bias);
 #pragma GCC unroll 4
     for (int i = 0; i < rows; i++) {
-        int32x4_t sum = vpaddq_s32(vpaddq_s32(acc[i][0], acc[i][1]),
-                                   vpaddq_s32(acc[i][2], acc[i][3]));
+        int32x4_t sum =
+            vpaddq_s32(vpaddq_s32(acc[i][0], acc[i][1]), vpaddq_s32(acc[i][2], acc[i][3]));
         sum = vaddq_s32(vaddq_s32(sum, bias), vdupq_n_s32(t->row_term[i]));
         ei_store4_q8(t->y + i * t->stride, ei_requant4(sum, &t->r, 0), t->columns);
     }
 }
 
 #define TILE(n)                                                                                    \
-    static __attribute__((noinline)) void tile##n(const ei_tile_q8 *t) { tile(n, false, t); }      \
-    static __attribute__((noinline)) void full##n(const ei_tile_q8 *t) { tile(n, true, t); }
+    static __attribute__((noinline)) void tile##n(const ei_tile_q8 *t) {                           \
+        tile(n, false, t);                                                                         \
+    }                                                                                              \
+    static __attribute__((noinline)) void full##n(const ei_tile_q8 *t) {                           \
+        tile(n, true, t);                                                                          \
+    }
 TILE(1)
 TILE(2)
 TILE(3)
@@ -59,10 +63,18 @@ static const ei_tile_q8_fn pair_tiles[MR] = {tile1, tile2, tile3, tile4};
 static const ei_tile_q8_fn full_tiles[MR] = {full1, full2, full3, full4};
 static const ei_gemm_q8 pairs = {MR, NR, UNIT, pair_tiles}, full = {MR, NR, UNIT, full_tiles};
 
-static int check(const ei_node *n) { return ei_gemm_q8_check(n, &pairs); }
-static size_t scratch(const ei_node *n) { return ei_gemm_q8_scratch(n, &pairs); }
-static int run_pairs(const ei_node *n, const ei_work *w) { return ei_gemm_q8_run(n, w, &pairs); }
-static int run_full(const ei_node *n, const ei_work *w) { return ei_gemm_q8_run(n, w, &full); }
+static int check(const ei_node *n) {
+    return ei_gemm_q8_check(n, &pairs);
+}
+static size_t scratch(const ei_node *n) {
+    return ei_gemm_q8_scratch(n, &pairs);
+}
+static int run_pairs(const ei_node *n, const ei_work *w) {
+    return ei_gemm_q8_run(n, w, &pairs);
+}
+static int run_full(const ei_node *n, const ei_work *w) {
+    return ei_gemm_q8_run(n, w, &full);
+}
 
 #define KERNEL(NAME, OP, LAYOUT, RUN)                                                              \
     const ei_kernel ei_neon_##NAME = {                                                             \

@@ -20,8 +20,8 @@ enum { EI_GEMM_Q8_ROWS = 8 }; /* the most that mr may be */
 
 typedef struct ei_tile_q8 {
     const int8_t *a, *w;
-    int64_t lda, depth; /* of a row: to the next; padded to units */
-    int rows, columns;  /* 1..mr, 1..nr */
+    int64_t lda, depth;      /* of a row: to the next; padded to units */
+    int rows, columns;       /* 1..mr, 1..nr */
     const int32_t *row_term; /* what to add to the accumulators of each row */
     ei_requant r;
     int8_t *y;
@@ -39,7 +39,8 @@ typedef struct ei_gemm_q8 {
 static inline void ei_store4_q8(int8_t *y, int32x4_t v, int columns) {
     int8_t out[8];
     vst1_s8(out, ei_narrow8(v, v));
-    if (columns >= 4) memcpy(y, out, 4);
+    if (columns >= 4)
+        memcpy(y, out, 4);
     else
         for (int i = 0; i < columns; i++) y[i] = out[i];
 }
