@@ -1,11 +1,11 @@
 """edgeinfer: inference for vehicles and devices.
 
-    import edgeinfer as ei
-    model = ei.load("detector.tflite")
-    session = ei.Session(model, board="host", threads=1)
-    session["image"][...] = frame
-    session.run()
-    boxes = session["boxes"]
+import edgeinfer as ei
+model = ei.load("detector.tflite")
+session = ei.Session(model, board="host", threads=1)
+session["image"][...] = frame
+session.run()
+boxes = session["boxes"]
 """
 
 from .board import Board

@@ -1,4 +1,4 @@
-"""The command line: edgeinfer drive | run | inspect | bench | compile."""
+"""The command line: edgeinfer drive | replay | run | inspect | bench | compile."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..errors import EdgeInferError
 
 COMMANDS = {
     "drive": "drive a scene or a recorded road, and report",
+    "replay": "run a record again and compare the commands, bit for bit",
     "run": "run a model on images, audio or .npy files",
     "inspect": "what a model is and who runs each part of it",
     "bench": "latency of a model beside the installed peers",

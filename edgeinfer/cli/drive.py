@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,17 @@ from typing import Any
 import numpy as np
 
 from .. import board as boards
-from .. import draw, report
+from .. import report
 from ..board import Board
+from ..errors import DeviceError
 from ..io import open_sink, open_source, parse_url
-from ..pipeline.control import ControlStage
 from ..pipeline.inline import Tick
-from ..pipeline.messages import Objects, Trajectory
 from ..pipeline.pipeline import Pipeline
-from ..pipeline.planning import PlanningStage
-from ..pipeline.stage import Stage, Timing
-from ..pipeline.statistics import RunReport
-from ..pipeline.vehicle import CAR_RACING, PASSENGER_CAR
+from ..pipeline.record import replay
+from ..pipeline.stage import Stage
 from . import text_table
-
-#: Board entries of the recorded road, where a board has them; else the plain stage names.
-_PLAN = {"perception": "detection"}
+from .film import Film, Run
+from .stages import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,27 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--randomize", action="store_true", help="random colours in the scene")
     parser.add_argument("--frames", type=int, help="stop after so many frames")
     parser.add_argument("--no-deadlines", action="store_true", help="let late results count")
+    parser.add_argument(
+        "--processes", action="store_true", help="in real time, one process a stage"
+    )
+    parser.add_argument(
+        "--record", type=Path, help="write the (first) run to this file, for edgeinfer replay"
+    )
     parser.add_argument("--no-video", action="store_true", help="draw nothing")
     parser.add_argument("--out", type=Path, default=Path("out/drive"), help="folder of the report")
-
-
-@dataclass
-class _Run:
-    """One episode or recording: its report, its series over time, what it was worth."""
-
-    name: str
-    outcome: dict[str, object] = field(default_factory=dict)
-    report: RunReport | None = None
-    times: list[float] = field(default_factory=list)
-    commands: list[tuple[float, float, float]] = field(default_factory=list)
-    speeds: list[float] = field(default_factory=list)
-
-    def add(self, tick: Tick) -> None:
-        c, objects = tick.command, tick.messages.get("perception")
-        road = objects.road if isinstance(objects, Objects) else None
-        self.times.append(tick.time_ns / 1e9)
-        self.commands.append((c.steer, c.throttle, c.brake) if c else (np.nan,) * 3)
-        self.speeds.append(road.speed_mps if road is not None else np.nan)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,173 +68,176 @@ def run(args: argparse.Namespace) -> int:
     if scene and len(runs) > 1:
         scores = np.array([r.outcome["score"] for r in runs], float)
         print(f"\nmean score {scores.mean():.1f} ± {scores.std():.1f} over {len(runs)} runs")
+    for line in _troubles(runs):
+        print(f"edgeinfer: {line}", file=sys.stderr)
     _write_report(args, runs, rows, video)
     print(f"\nreport: {args.out / 'report.html'}   trace for Perfetto: {args.out / 'trace.json'}")
     return 1 if any(r.report is not None and r.report.crashed for r in runs) else 0
 
 
-def _timing(board: Board, stage: str, rate_hz: float | None = None) -> Timing:
-    b = board.stages.get(_PLAN.get(stage, stage) if rate_hz else stage) or board.stages[stage]
-    if rate_hz is None:
-        return Timing(b.rate_hz, b.budget_ms, b.max_age_ms)
-    # A recording brings its own rate; budgets may fill their share of the period.
-    period = 1e3 / rate_hz
-    share = {"perception": 0.7, "planning": 0.15, "control": 0.1}[stage]
-    return Timing(rate_hz, max(b.budget_ms, share * period), max(b.max_age_ms, 4 * period))
+def _troubles(runs: list[Run]) -> list[str]:
+    """Settings refused and stages that crashed, each once."""
+    found: dict[str, None] = {}
+    for r in runs:
+        if r.report is not None:
+            found.update(dict.fromkeys(r.report.warnings))
+            found.update((f"{r.name}: {k} crashed: {v}", None) for k, v in r.report.crashed.items())
+    return list(found)
 
 
-def _scene(args: argparse.Namespace, board: Board, video: Path | None) -> list[_Run]:
-    from ..io.carracing import to_pixels
-    from ..pipeline.perception import ROAD_MODEL, RoadPerception
-
-    join = "&" if "?" in args.source else "?"
+def _scene(args: argparse.Namespace, board: Board, video: Path | None) -> list[Run]:
+    join, recipe = "&" if "?" in args.source else "?", Recipe.of(args, None)
+    if args.processes and args.sink:
+        raise DeviceError(
+            f"--sink {args.sink} with --processes: the scene is its own actuator there; leave out "
+            "one of them (--record keeps the commands too)"
+        )
     runs = []
     for seed in range(args.seed, args.seed + args.episodes):
         url = f"{args.source}{join}seed={seed}&randomize={int(args.randomize)}"
-        stages: list[Stage] = [
-            RoadPerception(_timing(board, "perception"), args.model or ROAD_MODEL, board),
-            PlanningStage(_timing(board, "planning"), CAR_RACING),
-            ControlStage(_timing(board, "control"), CAR_RACING),
-        ]
-        source = open_source(url)
+        if args.frames:
+            url += f"&steps={args.frames}"
         first = seed == args.seed
-
-        def project(tick: Tick) -> draw.Project:
-            return partial(to_pixels, seconds=tick.time_ns / 1e9)
-
-        found = _drive(
-            args, f"seed {seed}", stages, source, board, project, video if first else None
+        found, metrics = (_scene_processes if args.processes else _scene_inline)(
+            args, f"seed {seed}", recipe, url, board, video if first else None, first
         )
-        m = source.metrics  # type: ignore[attr-defined]
         found.outcome = {
-            "score": round(m.score, 1),
-            "laps": m.laps,
-            "time s": round(m.seconds, 2),
-            "off road s": round(m.off_road_s, 2),
-            **_commands(found),
+            "score": round(metrics.score, 1),
+            "laps": metrics.laps,
+            "time s": round(metrics.seconds, 2),
+            "off road s": round(metrics.off_road_s, 2),
+            **found.sent(),
         }
-        source.close()
         runs.append(found)
     return runs
 
 
-def _road(args: argparse.Namespace, board: Board, video: Path | None) -> _Run:
-    from ..errors import ModelError
-    from ..pipeline.detection import DashcamPerception
+def _scene_inline(
+    args: argparse.Namespace, name: str, recipe: Recipe, url: str, board: Board,
+    video: Path | None, first: bool,
+) -> tuple[Run, Any]:  # fmt: skip
+    source = open_source(url)
+    try:
+        found = _inline(args, name, recipe, source, board, video, args.record if first else None)
+    finally:
+        source.close()
+    return found, source.metrics  # type: ignore[attr-defined]
 
-    if not args.model:
-        raise ModelError("a recorded road needs a detector: give --model DETECTOR.tflite")
+
+def _scene_processes(
+    args: argparse.Namespace, name: str, recipe: Recipe, url: str, board: Board,
+    video: Path | None, first: bool,
+) -> tuple[Run, Any]:  # fmt: skip
+    from ..io.carracing import RATE_HZ, Metrics
+
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "metrics.json"
+        ends = partial(open_source, f"{url}&metrics={saved}")
+        stages = recipe.stages(board)
+        pipeline = Pipeline(stages, ends, ends, board=board, notes=recipe.notes())
+        found = _processes(args, name, recipe, pipeline, RATE_HZ, video, first)
+        metrics = Metrics(**json.loads(saved.read_text())) if saved.exists() else Metrics()
+    return found, metrics
+
+
+def _road(args: argparse.Namespace, board: Board, video: Path | None) -> Run:
     source = open_source(args.source)
     rate = source.rate_hz
-    labels = args.labels.read_text().splitlines() if args.labels else None
-    perception = DashcamPerception(
-        _timing(board, "perception", rate), args.model, board, args.decoder, args.threshold, labels
-    )
-    stages: list[Stage] = [
-        perception,
-        PlanningStage(_timing(board, "planning", rate), PASSENGER_CAR),
-        ControlStage(_timing(board, "control", rate), PASSENGER_CAR),
-    ]
-    counts = {"vehicle": 0, "lane": 0, "frames": 0}
-
-    def count(tick: Tick) -> None:
-        objects = tick.messages.get("perception")
-        if isinstance(objects, Objects):
-            names = {_label(perception, b.label) for b in objects.boxes}
-            counts["vehicle"] += bool(names & {"car", "truck", "bus", "motorcycle"})
-            counts["lane"] += objects.road is not None
-            counts["frames"] += 1
-
-    def project(tick: Tick) -> draw.Project:
-        finder = perception.lane
-        size = tick.frame.image.shape[:2]
-        return lambda points: finder.camera.to_pixels(points, size, finder.horizon)
-
+    recipe = Recipe.of(args, rate)
     # A recording is not driven: a late result would only hide what was found.
     args.no_deadlines = True
-    found = _drive(args, args.source, stages, source, board, project, video, count)
-    n = counts["frames"]
-    found.outcome = {
-        "frames": n,
-        "vehicle in": counts["vehicle"],
-        "lane in": counts["lane"],
-        **_commands(found),
-    }
-    source.close()
+    if args.processes:
+        source.close()
+        ends = partial(open_source, args.source), args.sink and partial(open_sink, args.sink)
+        stages = recipe.stages(board)
+        pipeline = Pipeline(stages, *ends, board=board, notes=recipe.notes())
+        found = _processes(args, args.source, recipe, pipeline, rate, video, True)
+    else:
+        found = _inline(args, args.source, recipe, source, board, video, args.record)
+        source.close()
+    seen = {"frames": found.seen["frames"], "vehicle in": found.seen["vehicle"]}
+    found.outcome = {**seen, "lane in": found.seen["lane"], **found.sent()}
     return found
 
 
-def _label(stage: Any, label: int) -> str:
-    labels = stage.detector.labels
-    return labels[label] if 0 <= label < len(labels) else str(label)
-
-
-def _commands(found: _Run) -> dict[str, object]:
-    r = found.report
-    assert r is not None
-    age = float(np.percentile(r.age_ms, 99)) if len(r.age_ms) else float("nan")
-    return {"commands": r.commands, "age p99 ms": round(age, 2), "wall s": round(r.wall_seconds, 1)}
-
-
-def _drive(
+def _inline(
     args: argparse.Namespace,
     name: str,
-    stages: list[Stage],
+    recipe: Recipe,
     source: Any,
     board: Board,
-    project: Callable[[Tick], draw.Project],
     video: Path | None,
-    also: Callable[[Tick], None] | None = None,
-) -> _Run:
-    found = _Run(name)
-    every = max(round(source.rate_hz / 25), 1)  # 25 pictures a second are enough to watch
-    film = draw.Video(video, source.rate_hz / every) if video is not None else None
-    scene = hasattr(source, "write")
+    record: Path | None,
+) -> Run:
+    found, stages = Run(name), recipe.stages(board)
+    film = Film(found, stages[0], source.rate_hz, video)
     extra = open_sink(args.sink) if args.sink else None
     total = args.frames or getattr(source, "length", None)
 
     def observe(tick: Tick) -> None:
-        found.add(tick)
-        if also is not None:
-            also(tick)
-        if scene and extra is not None and tick.command is not None:
+        film(tick)
+        if recipe.scene and extra is not None and tick.command is not None:
             extra.write(tick.command)
-        if film is not None and len(found.times) % every == 0:
-            film.add(_picture(tick, project(tick), stages[0]))
         _progress(name, len(found.times), total, source)
 
-    sink = None if scene else extra
-    pipeline = Pipeline(stages, source, sink, board=board)
+    sink = None if recipe.scene else extra
+    pipeline = Pipeline(stages, source, sink, board=board, notes=recipe.notes())
     try:
         found.report = pipeline.run_inline(
             frames=args.frames,
             deadlines=not args.no_deadlines,
+            record=record,
+            png=not recipe.scene,
             trace=args.out / "trace.json",
             observe=observe,
             # The clock of an inline run is the source's: a recording may be slower than its rate.
-            admit="check" if scene else "anyway",
+            admit="check" if recipe.scene else "anyway",
         )
     finally:
-        if film is not None:
-            film.close()
+        film.close()
         if extra is not None:
             extra.close()
-        if sys.stderr.isatty():
-            print(file=sys.stderr)
+        _end_progress()
     return found
 
 
-def _picture(tick: Tick, project: draw.Project, perception: Any) -> np.ndarray:
-    objects, trajectory = tick.messages.get("perception"), tick.messages.get("planning")
-    detector = getattr(perception, "detector", None)
-    return draw.annotate(
-        tick.frame.image,
-        project,
-        objects if isinstance(objects, Objects) else None,
-        trajectory if isinstance(trajectory, Trajectory) else None,
-        tick.command,
-        detector.labels if detector is not None else (),
-    )
+def _processes(
+    args: argparse.Namespace,
+    name: str,
+    recipe: Recipe,
+    pipeline: Pipeline,
+    rate_hz: float,
+    video: Path | None,
+    first: bool,
+) -> Run:
+    """Run in real time; then draw from the record, whose replay must give the same commands."""
+    found, frames = Run(name), 0
+    with tempfile.TemporaryDirectory() as folder:
+        record = args.record if first and args.record else Path(folder) / "run.mcap"
+
+        def seen(event: Any) -> None:
+            nonlocal frames
+            if event.stage == "source":
+                frames += 1
+                _progress(name, frames, args.frames, None)
+
+        found.report = pipeline.run_processes(
+            seconds=args.frames / rate_hz if args.frames and not recipe.scene else None,
+            record=record,
+            trace=args.out / "trace.json",
+            on_event=seen,
+        )
+        _end_progress()
+        stages: list[Stage] = recipe.stages()
+        film = Film(found, stages[0], rate_hz, video)
+        try:
+            again = replay(record, stages, film)
+        finally:
+            film.close()
+    if not again.same:
+        at = again.first_difference
+        print(f"edgeinfer: {name}: the replay differs from command {at} on", file=sys.stderr)
+    return found
 
 
 def _progress(name: str, done: int, total: int | None, source: Any) -> None:
@@ -264,7 +250,12 @@ def _progress(name: str, done: int, total: int | None, source: Any) -> None:
     print(f"{name}: frame {done}{of}{score}   ", end=end, file=sys.stderr, flush=True)
 
 
-def _stage_rows(runs: list[_Run]) -> list[dict[str, object]]:
+def _end_progress() -> None:
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+
+
+def _stage_rows(runs: list[Run]) -> list[dict[str, object]]:
     """The table of stages over all runs."""
     rows: list[dict[str, object]] = []
     reports = [r.report for r in runs if r.report is not None]
@@ -287,7 +278,7 @@ def _stage_rows(runs: list[_Run]) -> list[dict[str, object]]:
 
 
 def _write_report(
-    args: argparse.Namespace, runs: list[_Run], rows: list[dict[str, object]], video: Path | None
+    args: argparse.Namespace, runs: list[Run], rows: list[dict[str, object]], video: Path | None
 ) -> None:
     first = runs[0]
     assert first.report is not None

@@ -1,14 +1,17 @@
 """The closed-loop scene: Gymnasium's CarRacing-v3, a source of frames and a sink of commands.
 
-`sim:carracing?seed=3&randomize=1&steps=1000`. The source gives what the camera above the car sees
-(96x96 RGB, with the indicator bar) and nothing else; `write` applies a command for 1/50 s. Score,
-laps and time off the road come from the simulator's own state and serve as metrics alone.
+`sim:carracing?seed=3&randomize=1&steps=1000&metrics=FILE`. The source gives what the camera above
+the car sees (96x96 RGB, with the indicator bar) and nothing else; `write` applies a command for
+1/50 s. Score, laps and time off the road come from the simulator's own state and serve as metrics
+alone.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,18 +73,21 @@ class CarRacing:
     """One episode. `read` gives the view after the last `write`; None once the episode is over.
 
     `seed` draws the track, `randomize` draws the colours of road and grass too, `steps` limits the
-    episode. `metrics` grows with every write.
+    episode. `metrics` grows with every write; `close` writes it to `save` (JSON) where given, for
+    those who run the scene in another process.
     """
 
     rate_hz = RATE_HZ
 
-    def __init__(self, seed: int = 0, randomize: bool = False, steps: int = STEPS) -> None:
+    def __init__(
+        self, seed: int = 0, randomize: bool = False, steps: int = STEPS, save: str = ""
+    ) -> None:
         if seed < 0:
             raise DeviceError(f"sim:carracing: seed={seed} is negative; give 0 or more")
         if not 1 <= steps <= STEPS:
             raise DeviceError(f"sim:carracing: steps={steps} is not within 1..{STEPS}")
         self.seed, self.randomize, self.length = seed, randomize, steps
-        self.metrics, self.done = Metrics(), False
+        self.metrics, self.done, self._save = Metrics(), False, save
         self._env = _make(randomize, view=False)
         self._image, _ = self._env.reset(seed=seed)
 
@@ -118,8 +124,10 @@ class CarRacing:
         return np.asarray(self._world._render("rgb_array"))
 
     def close(self) -> None:
-        """Release the simulator."""
+        """Release the simulator; save the metrics where that was asked for."""
         self._env.close()
+        if self._save:
+            Path(self._save).write_text(json.dumps(asdict(self.metrics)))
 
 
 def to_pixels(points: np.ndarray, seconds: float = 1.0) -> np.ndarray:
@@ -133,12 +141,13 @@ def to_pixels(points: np.ndarray, seconds: float = 1.0) -> np.ndarray:
 
 
 def open_source(url: Url) -> CarRacing:
-    """`sim:carracing?seed=N&randomize=0|1&steps=N`: give the same object as source and as sink."""
-    url.allow("seed", "randomize", "steps")
+    """`sim:carracing?seed=N&randomize=0|1&steps=N&metrics=FILE`: source and sink in one object."""
+    url.allow("seed", "randomize", "steps", "metrics")
     if url.target != "carracing":
         raise DeviceError(f"{url.text!r}: no such scene; there is sim:carracing")
     return CarRacing(
         int(url.number("seed", 0)),
         bool(url.number("randomize", 0)),
         int(url.number("steps", STEPS)),
+        url.options.get("metrics", ""),
     )

@@ -75,7 +75,7 @@ class Pipeline:
     """Stages wired by name. `guard`: its limits; `board`: name or data (cores, real time).
 
     `commands` names the stage whose Command goes to the guard: by default the one that no other
-    reads. ValueError where the wiring is wrong.
+    reads. `notes` (JSON) are kept in records. ValueError where the wiring is wrong.
     """
 
     def __init__(
@@ -87,12 +87,14 @@ class Pipeline:
         guard: GuardLimits | None = None,
         board: Board | str | Path = "host",
         commands: str | None = None,
+        notes: Mapping[str, Any] | None = None,
     ) -> None:
         self.stages = order(stages)
         self.source, self.sink = source, sink
         self.limits = guard or GuardLimits()
         self.board = board if isinstance(board, Board) else boards.load(board)
         self.commands = commands or _last(self.stages)
+        self.notes = notes
 
     @property
     def timings(self) -> list[tuple[str, Timing]]:
@@ -201,7 +203,7 @@ class Pipeline:
     def _recorder(self, path: str | Path | None, png: bool, opened: list[Any]) -> Recorder | None:
         if path is None:
             return None
-        recorder = Recorder(path, self.stages, self.limits, self.commands, png)
+        recorder = Recorder(path, self.stages, self.limits, self.commands, png, self.notes)
         opened.append(recorder)
         return recorder
 

@@ -14,7 +14,7 @@ import json
 import struct
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ import numpy as np
 
 from ..errors import MessageError
 from .guard import Guard, GuardLimits
+from .inline import Tick
 from .loop import WORKING, Event, Mode, Runner
 from .messages import Command, Frame, Message, parse
 from .schedule import SOURCE
@@ -51,7 +52,9 @@ def _mcap() -> Any:
 
 
 class Recorder:
-    """Writes a record. `png`: frames are compressed without loss (smaller, slower)."""
+    """Writes a record. `png`: frames are compressed without loss (smaller, slower); `notes`: what
+    else a reader should know (JSON), given back as `Record.about["notes"]`.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class Recorder:
         limits: GuardLimits,
         commands: str,
         png: bool = False,
+        notes: Mapping[str, Any] | None = None,
         chunk_bytes: int = _CHUNK,
     ) -> None:
         self.path, self._png = Path(path), png
@@ -72,6 +76,7 @@ class Recorder:
             "timing": json.dumps({s.name: asdict(s.timing) for s in stages}),
             "guard": json.dumps(asdict(limits)),
             "commands": json.dumps(commands),
+            "notes": json.dumps(dict(notes or {})),
         }
         self._writer.add_metadata("pipeline", about)
         self._file.flush()
@@ -236,6 +241,10 @@ class _Outputs:
         while len(kept) > _KEEP.get(topic, _KEEP_OTHERS):
             kept.popitem(last=False)
 
+    def newest(self) -> dict[str, Message]:
+        """The last message of every publisher."""
+        return {t: next(reversed(kept.values())).message for t, kept in self._kept.items()}
+
     def get(self, topic: str, count: int, reader: str) -> Published:
         kept = self._kept.get(topic)
         found = kept.get(count) if kept else None
@@ -247,10 +256,17 @@ class _Outputs:
         return found
 
 
-def replay(path: str | Path, stages: Sequence[Stage]) -> Replay:
+def replay(
+    path: str | Path,
+    stages: Sequence[Stage],
+    observe: Callable[[Tick], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> Replay:
     """Run `stages` on a record's frames with its decisions; compare the commands.
 
-    The stages must be those of the run, by name. MessageError where the record does not fit.
+    The stages must be those of the run, by name. `observe` sees every period of the guard, with
+    the messages and the command of the replay; `on_event` the recorded events. MessageError where
+    the record does not fit.
     """
     record = read(path)
     outputs, replayed, recorded, n = _Outputs(), [], [], 0
@@ -269,12 +285,31 @@ def replay(path: str | Path, stages: Sequence[Stage]) -> Replay:
                 n += 1
                 sent = _repeat(entry.content, runners, guard, outputs)
                 replayed += [sent.to_bytes()] if sent else []
+                _tell(entry.content, sent, outputs, observe, on_event)
     finally:
         for runner in runners.values():
             runner.stage.close()
     if len(replayed) == len(recorded) + 1 and record.truncated:
         replayed.pop()  # the event of the last command was saved, the command itself not
     return Replay(replayed, recorded, n)
+
+
+def _tell(
+    event: Event,
+    sent: Command | None,
+    outputs: _Outputs,
+    observe: Callable[[Tick], None] | None,
+    on_event: Callable[[Event], None] | None,
+) -> None:
+    """Tell those who listen to a replay."""
+    if on_event is not None:
+        on_event(event)
+    if observe is None or event.stage != "guard":
+        return
+    messages = outputs.newest()
+    frame = messages.pop(SOURCE, None)
+    if isinstance(frame, Frame):
+        observe(Tick(event.release_ns, frame, messages, sent))
 
 
 def _open(record: Record, stages: Sequence[Stage], safe_brake: float) -> dict[str, Runner]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,53 @@ def test_drive_the_scene(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     video = cv2.VideoCapture(str(tmp_path / "drive.mp4"))
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 20
     assert len(log.read_text().splitlines()) >= 35
+
+
+def test_drive_in_processes_and_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("gymnasium")
+    record = tmp_path / "run.mcap"
+    argv = ["drive", "--source", "sim:carracing?steps=30", "--processes", "--out", str(tmp_path)]
+    assert main([*argv, "--record", str(record)]) == 0
+    said = capsys.readouterr()
+    assert "differs" not in said.err
+    check_report(tmp_path)
+    row = said.out.split("off road s")[1].splitlines()[1].split()
+    assert row[4] == "0.6"  # 30 frames at 50 Hz
+    assert main(["replay", str(record), "--video", str(tmp_path / "again.mp4")]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row[-1] == "yes"
+    assert row[2] == row[3] != "0"
+    video = cv2.VideoCapture(str(tmp_path / "again.mp4"))
+    assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) > 5
+
+
+def test_replay_tells_what_differs_and_what_is_no_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("gymnasium")
+    record = tmp_path / "run.mcap"
+    argv = ["drive", "--source", "sim:carracing?steps=60", "--no-video", "--out", str(tmp_path)]
+    assert main([*argv, "--no-deadlines", "--record", str(record)]) == 0
+    # A model that sees another road: the same network, read in other units.
+    built = ROAD_MODEL.parent
+    shutil.copy(built / "road.tflite", tmp_path / "other.tflite")
+    units = json.loads((built / "road.json").read_text())
+    units["mean"] = [m + 0.1 for m in units["mean"]]
+    (tmp_path / "other.json").write_text(json.dumps(units))
+    capsys.readouterr()
+    assert main(["replay", str(record), "--model", str(tmp_path / "other.tflite")]) == 1
+    assert "no, from command" in capsys.readouterr().out
+    (tmp_path / "text.mcap").write_text("not a record")
+    assert main(["replay", str(tmp_path / "text.mcap")]) == 2
+    assert "not a record" in capsys.readouterr().err
+
+
+def test_drive_in_processes_takes_no_other_sink(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["drive", "--processes", "--sink", "can:virtual0", "--out", str(tmp_path)]
+    assert main(argv) == 2
+    assert "leave out one" in capsys.readouterr().err
 
 
 def test_drive_a_recorded_road(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
