@@ -15,7 +15,7 @@ import numpy as np
 from .. import board as boards
 from .. import report
 from ..board import Board
-from ..errors import DeviceError
+from ..errors import DeviceError, MessageError
 from ..io import open_sink, open_source, parse_url
 from ..pipeline.inline import Tick
 from ..pipeline.pipeline import Pipeline
@@ -232,11 +232,14 @@ def _processes(
         film = Film(found, stages[0], rate_hz, video)
         try:
             again = replay(record, stages, film)
+            at = again.first_difference
+            trouble = "" if again.same else f"the replay differs from command {at} on"
+        except MessageError as exc:  # parts of the record were lost: the run itself stands
+            trouble = str(exc)
         finally:
             film.close()
-    if not again.same:
-        at = again.first_difference
-        print(f"edgeinfer: {name}: the replay differs from command {at} on", file=sys.stderr)
+    if trouble:
+        print(f"edgeinfer: {name}: {trouble}", file=sys.stderr)
     return found
 
 

@@ -11,6 +11,7 @@ import fcntl
 import os
 import select
 import struct
+import time
 from collections import deque
 from collections.abc import Iterator
 
@@ -37,11 +38,11 @@ class Outbox:
         return bool(self._poll.poll(0))
 
     def put(
-        self, kind: bytes, data: bytes, topic: str = "", number: int = 0, time: int = 0
+        self, kind: bytes, data: bytes, topic: str = "", number: int = 0, time_ns: int = 0
     ) -> None:
         """Tell something; sent by `flush`."""
         name = topic.encode()
-        entry = _HEAD.pack(len(data), kind, len(name), number, time) + name + data
+        entry = _HEAD.pack(len(data), kind, len(name), number, time_ns) + name + data
         if self._bytes + len(entry) > self._limit:
             self.dropped += 1
             return
@@ -66,6 +67,13 @@ class Outbox:
                 return
             self._waiting.popleft()
 
+    def flush_until(self, time_ns: int) -> None:
+        """Hand over what waits, as the pipe takes it, until that time of CLOCK_MONOTONIC."""
+        while self._waiting and (left := time_ns - time.monotonic_ns()) > 0:
+            if not select.select([], [self._fd], [], left / 1e9)[1]:
+                return
+            self.flush()
+
     def drain(self, seconds: float = 5.0) -> None:
         """Hand over all that waits, for at most that long between two pieces."""
         self.flush()
@@ -88,13 +96,13 @@ class Inbox:
         self._fetch()
         at = 0
         while len(self._data) - at >= _HEAD.size:
-            size, kind, topic, number, time = _HEAD.unpack_from(self._data, at)
+            size, kind, topic, number, time_ns = _HEAD.unpack_from(self._data, at)
             start = at + _HEAD.size
             end = start + topic + size
             if len(self._data) < end:
                 break
             name = self._data[start : start + topic].decode()
-            yield kind, name, number, time, bytes(self._data[start + topic : end])
+            yield kind, name, number, time_ns, bytes(self._data[start + topic : end])
             at = end
         del self._data[:at]
 

@@ -83,6 +83,11 @@ class PeriodicLoop:
         return int(lib.ei_rt_loop_wait(self._c))
 
     @property
+    def period_ns(self) -> int:
+        """From one release to the next."""
+        return int(self._c.period_ns)
+
+    @property
     def release_ns(self) -> int:
         """The release being worked on."""
         return int(self._c.release_ns)

@@ -102,6 +102,14 @@ class Worker:
         """Whether to stop: told to, or left alone."""
         return self.task.control.count > 1 or self.outbox.alone()
 
+    def await_release(self, grid: PeriodicLoop) -> int:
+        """Sleep until the next release, telling meanwhile what waits to be told; releases passed.
+
+        A frame is larger than the pipe: it goes in pieces, while there is nothing else to do.
+        """
+        self.outbox.flush_until(grid.release_ns + grid.period_ns - _POLL_NS)
+        return grid.wait()
+
     def newest(self) -> dict[str, Published]:
         """The newest message of each input."""
         for name, slot in self.task.inputs.items():
@@ -112,7 +120,7 @@ class Worker:
 
     def tell(self, event: Event, time_ns: int) -> None:
         """Send an event to the supervisor."""
-        self.outbox.put(EVENT, event.to_json(), time=time_ns)
+        self.outbox.put(EVENT, event.to_json(), time_ns=time_ns)
         self.outbox.flush()
 
     def publish(self, message: Message, topic: str, time_ns: int) -> int:
@@ -142,7 +150,7 @@ class StageWorker(Worker):
     def run(self, start_ns: int) -> None:
         grid = PeriodicLoop(start_ns + self.task.offset_ns, self.stage.timing.period_ns)
         while not self.stopped():
-            missed = grid.wait()
+            missed = self.await_release(grid)
             self.release(missed, grid.lateness_ns)
 
     def release(self, missed: int, lateness: int) -> None:
@@ -199,7 +207,7 @@ class EndsWorker(Worker):
         live = frame is not None and 0 <= now_ns() - frame.stamp_ns < _LIVE_NS
         while not self.stopped():
             if not live:
-                grid.wait()
+                self.await_release(grid)
             if self.source is not None:
                 if frame is None:
                     return

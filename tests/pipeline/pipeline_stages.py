@@ -92,16 +92,21 @@ class ControlCrash(ControlStage):
 class Frames:
     """A source of `n` small frames at 50 Hz; those in `blind` show nothing."""
 
-    rate_hz = 50.0
-
-    def __init__(self, n: int, blind: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        n: int,
+        blind: tuple[int, ...] = (),
+        shape: tuple[int, int, int] = (8, 12, 3),
+        rate_hz: float = 50.0,
+    ) -> None:
         self.n, self.blind, self.seq, self.closed = n, blind, 0, 0
+        self.shape, self.rate_hz = shape, rate_hz
 
     def read(self) -> Frame | None:
         if self.seq >= self.n:
             return None
         value = 0 if self.seq in self.blind else 100 + self.seq * 37 % 56
-        image = np.full((8, 12, 3), value, np.uint8)
+        image = np.full(self.shape, value, np.uint8)
         frame = Frame(self.seq, self.seq * PERIOD_NS, image)
         self.seq += 1
         return frame

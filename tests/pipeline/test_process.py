@@ -29,9 +29,9 @@ from pipeline_stages import (
 
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.pipeline.guard import GuardLimits
-from edgeinfer.pipeline.messages import Origin
+from edgeinfer.pipeline.messages import Frame, Origin
 from edgeinfer.pipeline.pipeline import Pipeline
-from edgeinfer.pipeline.record import TruncatedRecordWarning, replay
+from edgeinfer.pipeline.record import TruncatedRecordWarning, read, replay
 from edgeinfer.pipeline.stage import Timing
 
 LIMITS = GuardLimits(heartbeat_ms=200, safe_ms=400)
@@ -85,6 +85,18 @@ def test_runs_records_replays_and_leaves_nothing(tmp_path, method):
     assert again.recorded == [c.to_bytes() for _, c in sent]
     assert trace.stat().st_size > 1000
     assert (set(os.listdir("/dev/shm")), multiprocessing.active_children()) == before
+
+
+def test_frames_larger_than_the_pipe_are_all_recorded(tmp_path):
+    """More bytes than may wait in the source's process: they must leave while it sleeps."""
+    # 133 MB in 3.8 s, of which the pipe takes 1 MB at a time and 64 MB may wait.
+    large = functools.partial(Frames, 48, shape=(720, 1280, 3), rate_hz=12.5)
+    pipeline = Pipeline(relaxed(), large, functools.partial(Sink, tmp_path / "s"), guard=LIMITS)
+    report = pipeline.run_processes(realtime=NORMAL, record=tmp_path / "r.mcap")
+    assert not any("lost" in w for w in report.warnings), report.warnings
+    frames = [e.content for e in read(tmp_path / "r.mcap") if isinstance(e.content, Frame)]
+    assert len(frames) == 48
+    assert replay(tmp_path / "r.mcap", relaxed()).same
 
 
 def test_no_file_is_left_open(tmp_path):
