@@ -19,6 +19,7 @@ CSRC = ROOT / "csrc"
 #: Headers whose marked blocks make up the declarations, in order of inclusion.
 HEADERS = (
     "edgeinfer.h",
+    "engine/peak.h",
     "kernels/ops.h",
     "kernels/ops_math.h",
     "kernels/ops_shape.h",

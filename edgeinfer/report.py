@@ -1,4 +1,4 @@
-"""The report of a drive: one self-contained HTML page with tables, plots and the video."""
+"""Self-contained HTML pages: tables, plots, and the video of a drive."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ svg{width:100%;height:auto}svg text{fill:var(--soft);font-size:11px}
 """
 _COLOURS = ("#2f7ed8", "#e4572e", "#2fae66", "#9b59b6", "#c9a227")
 _VIDEO_LIMIT = 24 << 20
+
+escape = html.escape
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
@@ -103,6 +105,29 @@ def plot(
         )
     parts.append(f'<text x="{w - 10}" y="{h - 1}" text-anchor="end">{html.escape(x_label)}</text>')
     parts.append(f'<text x="4" y="11">{html.escape(y_label)}</text></svg>')
+    return "".join(parts)
+
+
+def bars(items: Sequence[tuple[str, float, float]], label: str, marked: str = "") -> str:
+    """SVG bars of (name, value, reach), one a line; a thin line goes on to `reach` (>= value), cut
+    off at twice the largest value. The bar called `marked` has a colour of its own."""
+    if not items:
+        return "<p>nothing to plot</p>"
+    w, left, row = 960, 230, 22
+    top = min(max(r for _, _, r in items), 2 * max(v for _, v, _ in items)) or 1.0
+    parts = [f'<svg viewBox="0 0 {w} {row * len(items) + 18}" role="img">']
+    for i, (name, value, reach) in enumerate(items):
+        y, scale = i * row, (w - left - 90) / top
+        end, far = left + value * scale, left + min(reach, top) * scale
+        colour = _COLOURS[1 if name == marked else 0]
+        middle = y + row / 2
+        parts.append(
+            f'<text x="{left - 8}" y="{middle + 4}" text-anchor="end">{html.escape(name)}</text>'
+            f'<rect x="{left}" y="{y + 3}" width="{end - left:.1f}" height="{row - 6}" '
+            f'fill="{colour}"/><line x1="{end:.1f}" x2="{far:.1f}" y1="{middle}" y2="{middle}" '
+            f'stroke="{colour}"/><text x="{far + 6:.1f}" y="{middle + 4}">{value:.4g}</text>'
+        )
+    parts.append(f'<text x="{left}" y="{row * len(items) + 14}">{html.escape(label)}</text></svg>')
     return "".join(parts)
 
 

@@ -45,8 +45,12 @@ ALLOWED["io"] = {"errors", "pipeline.messages"}
 ALLOWED["pipeline"] = {*_ENGINE, "pipeline", "io"}
 ALLOWED["draw"] = {"pipeline.messages"}
 ALLOWED["report"] = set()
+ALLOWED["bench.worker"] = {"__init__"}
+ALLOWED["bench.figures"] = set()
+ALLOWED["bench"] = {*_ENGINE, "report", "__init__"}
 ALLOWED["audio"] = {"errors"}
-ALLOWED["cli"] = {*_ENGINE, "pipeline", "io", "draw", "report", "audio", "__init__"}
+ALLOWED["cli"] = {*_ENGINE, "pipeline", "io", "draw", "report", "audio", "bench",
+                  "__init__"}  # fmt: skip
 ALLOWED["__main__"] = {"cli"}
 ALLOWED["__init__"] = {*_ENGINE, "image"}
 

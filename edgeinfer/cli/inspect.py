@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
-from ..engine import ops
 from ..engine.model import Model, load
 from ..engine.plan import Plan
 from ..engine.session import Session
@@ -20,17 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounding", default="xnnpack", choices=("xnnpack", "tflite"))
     parser.add_argument("--fallback", help="delegate for what our kernels do not cover")
     parser.add_argument("--steps", action="store_true", help="one line a step")
-
-
-def macs(model: Model) -> int:
-    """Multiply-accumulates of one run: convolutions, dense layers, LSTM."""
-    total = 0
-    for node in model.graph.nodes:
-        try:
-            total += ops.lower(node, ops.Context()).macs
-        except UnsupportedError:
-            continue
-    return total
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +46,7 @@ def _describe(model: Model) -> None:
             print(f"  {what:6} {name}: {str(tensor).partition(': ')[2]}")
     counts = Counter(n.op for n in model.graph.nodes)
     print("  ops    " + ", ".join(f"{op} x{n}" for op, n in counts.most_common()))
-    print(f"  about {macs(model) / 1e6:.2f} million multiply-accumulates a run")
+    print(f"  about {sum(model.macs.values()) / 1e6:.2f} million multiply-accumulates a run")
     if model.labels:
         print(f"  {len(model.labels)} labels: {', '.join(model.labels[:4])}, ...")
 

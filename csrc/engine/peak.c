@@ -1,0 +1,106 @@
+/* Runs the loops of every ISA's peak.c on the threads of the pool and takes the time. */
+#define _POSIX_C_SOURCE 200809L
+#include "peak.h"
+#include "pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct task {
+    ei_peak_loop loop;
+    void (*read)(const void *from, uint64_t blocks); /* NULL: the loop */
+    const uint8_t *data;
+    uint64_t blocks; /* of every worker */
+    double seconds;
+    double rate[EI_MAX_THREADS]; /* the best round of every worker, per second */
+} task;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Reading without vector instructions. */
+static void read_plain(const void *from, uint64_t blocks) {
+    const volatile uint64_t *p = from;
+    for (uint64_t i = 0; i < blocks * EI_PEAK_BLOCK / 8; i++) (void)p[i];
+}
+
+/* One round of the task; returns the work done: multiply-accumulates, or bytes. */
+static double round_of(const task *t, int tid, uint64_t n) {
+    if (!t->read) {
+        t->loop.run(n);
+        return (double)n * t->loop.macs;
+    }
+    const uint8_t *own = t->data + t->blocks * EI_PEAK_BLOCK * (uint64_t)tid;
+    for (uint64_t i = 0; i < n; i++) t->read(own, t->blocks);
+    return (double)n * (double)t->blocks * EI_PEAK_BLOCK;
+}
+
+static void work(void *context, int tid, int threads) {
+    (void)threads;
+    task *t = context;
+    double end = now() + t->seconds;
+    for (uint64_t n = 1;;) {
+        double start = now(), done = round_of(t, tid, n), spent = now() - start;
+        if (spent > 0 && done / spent > t->rate[tid]) t->rate[tid] = done / spent;
+        if (now() >= end) break;
+        if (spent < 5e-4) n *= 2; /* rounds of about a millisecond: shorter than a time slice */
+    }
+}
+
+static int run(task *t, int threads, double *rate) {
+    if (threads < 1 || threads > EI_MAX_THREADS || !(t->seconds > 0) || t->seconds > 60 || !rate)
+        return EI_E_ARGUMENT;
+    if (threads == 1)
+        work(t, 0, 1);
+    else if (ei_pool_grow(threads) < threads || !ei_pool_run(work, t, threads))
+        return EI_E_MEMORY;
+    *rate = 0;
+    for (int i = 0; i < threads; i++) *rate += t->rate[i];
+    return EI_OK;
+}
+
+static const ei_peak_loops *loops_of(int isa) {
+    switch (isa) {
+#if defined(__x86_64__)
+    case EI_ISA_AVX2:
+        return &ei_peak_avx2;
+    case EI_ISA_AVX512VNNI:
+        return &ei_peak_avx512vnni;
+#elif defined(__aarch64__)
+    case EI_ISA_NEON:
+        return &ei_peak_neon;
+    case EI_ISA_DOTPROD:
+        return &ei_peak_dotprod;
+#endif
+    default:
+        return NULL;
+    }
+}
+
+int ei_peak_macs(int isa, int dtype, int threads, double seconds, double *rate) {
+    if (dtype != EI_F32 && dtype != EI_I8) return EI_E_ARGUMENT;
+    const ei_peak_loops *loops = ei_isa_has(isa) ? loops_of(isa) : NULL;
+    if (!loops) return EI_E_UNSUPPORTED;
+    task t = {.loop = dtype == EI_F32 ? loops->f32 : loops->i8, .seconds = seconds};
+    return run(&t, threads, rate);
+}
+
+int ei_peak_read(uint64_t bytes, int threads, double seconds, double *rate) {
+    if (threads < 1 || threads > EI_MAX_THREADS || bytes > (uint64_t)1 << 32) return EI_E_ARGUMENT;
+    const ei_peak_loops *loops = loops_of(ei_isa_best());
+    task t = {.read = loops ? loops->read : read_plain, .seconds = seconds};
+    t.blocks = bytes / EI_PEAK_BLOCK / (uint64_t)threads;
+    if (!t.blocks) t.blocks = 1;
+    size_t size = t.blocks * EI_PEAK_BLOCK * (size_t)threads;
+    uint8_t *data = aligned_alloc(EI_ALIGN, size);
+    if (!data) return EI_E_MEMORY;
+    memset(data, 1, size); /* pages that were never written are all the same one */
+    t.data = data;
+    int status = run(&t, threads, rate);
+    free(data);
+    return status;
+}
