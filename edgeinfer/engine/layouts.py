@@ -93,6 +93,20 @@ def _columns(values: np.ndarray, groups: int, nr: int, fill: float = 0) -> np.nd
     return out.reshape(-1)
 
 
+def _segmented(step: Step, w: np.ndarray, unit: int) -> np.ndarray:
+    """Weights [OC, KH, KW, C] -> [OC, depth], every segment of a patch padded to whole units.
+
+    Segments are those of csrc/kernels/rows.h.
+    """
+    v, oc = step.values, step.outputs[0].shape[-1]
+    rows = v["kernel_h"]
+    if v["dilation_w"] != 1 or v["groups"] != 1:
+        rows *= v["kernel_w"]
+    segments = w.reshape(oc, rows, -1)
+    short = -segments.shape[2] % unit
+    return np.pad(segments, ((0, 0), (0, 0), (0, short))).reshape(oc, -1)
+
+
 def _panels(w: np.ndarray, groups: int, nr: int, unit: int) -> np.ndarray:
     """[OC, depth] -> [groups, blocks, depth/unit, nr, unit], zeros where padded."""
     oc, depth = w.shape
@@ -139,13 +153,14 @@ def _requant(step: Step, spread: Callable[[np.ndarray], np.ndarray]) -> list[Ten
 def _gemm_q8(step: Step, layout: str, nr: int, unit: int) -> None:
     """Shared by the integer matrix products on 8-bit operands: bias folds both zero points."""
     groups = step.values["groups"]
-    w, zero = _signed_weights(step)
-    w = w.reshape(step.outputs[0].shape[-1], -1)
+    natural, zero = _signed_weights(step)
+    w = natural.reshape(step.outputs[0].shape[-1], -1)
     x = step.inputs[0]
     assert x is not None
     bias = _bias(step, len(w)) - x.zero * (w.astype(np.int64) - zero).sum(1)
     requant = _requant(step, lambda v: _columns(v, groups, nr))
-    blob = _constant("weights", _panels(w, groups, nr, unit), zero)
+    panels = _panels(_segmented(step, natural, unit), groups, nr, unit)
+    blob = _constant("weights", panels, zero)
     step.inputs = [x, blob, _constant("bias", _columns(_wrap(bias), groups, nr)), *requant]
     step.layout = layout
 
@@ -219,11 +234,11 @@ def _avx2_gemm_q8(step: Step, rounding: str) -> bool:
     x = step.inputs[0]
     if x is None or not _packable(step, x.dtype, _GEMM_OPS) or x.dtype not in ("int8", "uint8"):
         return False
-    groups, w = step.values["groups"], _true_weights(step)
-    w = w.reshape(step.outputs[0].shape[-1], -1)
+    groups, natural = step.values["groups"], _true_weights(step)
+    w = natural.reshape(step.outputs[0].shape[-1], -1)
     bias = _wrap(_bias(step, len(w)) - x.zero * w.astype(np.int64).sum(1))
     requant = _requant(step, lambda v: _columns(v, groups, 16))
-    blob = _constant("weights", _panels(w, groups, 16, 2), 0)
+    blob = _constant("weights", _panels(_segmented(step, natural, 2), groups, 16, 2), 0)
     step.inputs = [x, blob, _constant("bias", _columns(bias, groups, 16)), *requant]
     step.layout = "AVX2_GEMM_Q8"
     return True
@@ -275,8 +290,7 @@ def _neon_gemm_q8(step: Step, rounding: str) -> bool:
     found = _int8_weights(step)
     if found is None or step.op == "DEPTHWISE_CONV_2D":
         return False
-    w = found[0].reshape(step.outputs[0].shape[-1], -1)
-    panels = _panels(w, step.values["groups"], 4, 16)
+    panels = _panels(_segmented(step, found[0], 16), step.values["groups"], 4, 16)
     full = _extreme_pairs(panels[..., :8], panels[..., 8:])
     _gemm_q8(step, "NEON_GEMM_Q8_FULL" if full else "NEON_GEMM_Q8", 4, 16)
     return True

@@ -3,22 +3,30 @@
  *
  * Layout EI_LAYOUT_AVX2_GEMM_Q8:
  *   in[0] x, i8 | u8
- *   in[1] blob, for every group and block of 16 output channels [depth/2][16][2] int16: weights
- * less their zero point, zeros beyond depth and the last channel in[2] i32 [groups * blocks * 16]:
- * bias - x_zero * sum of the weights in[3] f32 scale or i32 multiplier, in[4] i32 shift, as in[2]
- * Rows are widened to int16 in scratch, once for all columns. */
-#include "../conv.h"
+ *   in[1] blob, for every group, block of 16 output channels and segment of the patch (rows.h):
+ *         [length/2][16][2] int16, weights less their zero point, zeros beyond the segment and the
+ *         last channel
+ *   in[2] i32 [groups * blocks * 16]: bias - x_zero * sum of the weights
+ *   in[3] f32 scale or i32 multiplier, in[4] i32 shift, as in[2]
+ * Rows are widened to int16 as they are copied into the ring. */
 #include "../requant.h"
+#include "../rows.h"
 
 #include <immintrin.h>
 
-enum { MR = 6, NR = 16 };
+enum { MR = 6, NR = 16, UNIT = 2 };
+
+/* The left matrix of a tile. */
+typedef struct patch {
+    const uint8_t *const *at;
+    int64_t offset, lda, pairs; /* bytes, elements, of a segment */
+    int segments;
+} patch;
 
 typedef struct block {
     const int16_t *w;
     const int32_t *bias, *mult, *shift;
     const float *scale;
-    int64_t pairs;
 } block;
 
 typedef struct output {
@@ -60,8 +68,8 @@ static inline void store_row(const output *o, const block *b, __m256i acc0, __m2
     }
 }
 
-static inline __attribute__((always_inline)) void tile(int rows, const int16_t *a, int64_t lda,
-                                                       const block *b, const output *o) {
+static inline __attribute__((always_inline)) void tile(int rows, const patch *p, const block *b,
+                                                       const output *o) {
     __m256i acc[MR][2];
     const int16_t *w = b->w;
 #pragma GCC unroll 6
@@ -69,16 +77,20 @@ static inline __attribute__((always_inline)) void tile(int rows, const int16_t *
         acc[i][0] = _mm256_loadu_si256((const __m256i *)b->bias);
         acc[i][1] = _mm256_loadu_si256((const __m256i *)(b->bias + 8));
     }
-    for (int64_t k = 0; k < b->pairs; k++, w += 2 * NR) {
-        __m256i b0 = _mm256_loadu_si256((const __m256i *)w);
-        __m256i b1 = _mm256_loadu_si256((const __m256i *)(w + NR));
+    int64_t lda = p->lda;
+    for (int s = 0; s < p->segments; s++) {
+        const int16_t *a = (const int16_t *)(const void *)(p->at[s] + p->offset);
+        for (int64_t k = p->pairs; k > 0; k--, a += UNIT, w += UNIT * NR) {
+            __m256i b0 = _mm256_loadu_si256((const __m256i *)w);
+            __m256i b1 = _mm256_loadu_si256((const __m256i *)(w + NR));
 #pragma GCC unroll 6
-        for (int i = 0; i < rows; i++) {
-            int32_t pair;
-            memcpy(&pair, a + i * lda + 2 * k, sizeof pair);
-            __m256i v = _mm256_set1_epi32(pair);
-            acc[i][0] = _mm256_add_epi32(acc[i][0], _mm256_madd_epi16(v, b0));
-            acc[i][1] = _mm256_add_epi32(acc[i][1], _mm256_madd_epi16(v, b1));
+            for (int i = 0; i < rows; i++) {
+                int32_t pair;
+                memcpy(&pair, a + i * lda, sizeof pair);
+                __m256i v = _mm256_set1_epi32(pair);
+                acc[i][0] = _mm256_add_epi32(acc[i][0], _mm256_madd_epi16(v, b0));
+                acc[i][1] = _mm256_add_epi32(acc[i][1], _mm256_madd_epi16(v, b1));
+            }
         }
     }
 #pragma GCC unroll 6
@@ -86,9 +98,9 @@ static inline __attribute__((always_inline)) void tile(int rows, const int16_t *
 }
 
 #define TILE(n)                                                                                    \
-    static __attribute__((noinline)) void tile##n(const int16_t *a, int64_t lda, const block *b,   \
+    static __attribute__((noinline)) void tile##n(const patch *p, const block *b,                  \
                                                   const output *o) {                               \
-        tile(n, a, lda, b, o);                                                                     \
+        tile(n, p, b, o);                                                                          \
     }
 TILE(1)
 TILE(2)
@@ -97,14 +109,11 @@ TILE(4)
 TILE(5)
 TILE(6)
 
-typedef void (*tile_fn)(const int16_t *, int64_t, const block *, const output *);
+typedef void (*tile_fn)(const patch *, const block *, const output *);
 static const tile_fn tiles[MR] = {tile1, tile2, tile3, tile4, tile5, tile6};
 
 static int64_t blocks_of(const ei_conv *g) {
     return (g->group_oc + NR - 1) / NR;
-}
-static int64_t pairs_of(const ei_conv *g) {
-    return (g->depth + 1) / 2;
 }
 
 static int check(const ei_node *n) {
@@ -114,7 +123,7 @@ static int check(const ei_node *n) {
     int64_t columns = g.p->groups * blocks_of(&g) * NR;
     bool tflite = ei_conv_fixed_point(n);
     if (w->dtype != EI_BLOB || !w->constant || !bias || !bias->constant || !scale ||
-        !scale->constant || (int64_t)w->bytes != columns * pairs_of(&g) * 4 ||
+        !scale->constant || (int64_t)w->bytes != columns * ei_rows_depth(&g, UNIT) * 2 ||
         (int64_t)bias->bytes != columns * 4 || (int64_t)scale->bytes != columns * 4 ||
         tflite != (shift != NULL))
         return EI_E_UNSUPPORTED;
@@ -129,14 +138,7 @@ static int check(const ei_node *n) {
     return range ? EI_OK : EI_E_UNSUPPORTED;
 }
 
-/* A row as int16, and before that as bytes where it must be gathered. */
-static size_t scratch(const ei_node *n) {
-    ei_conv g;
-    ei_conv_geometry(n, &g);
-    return (size_t)(MR * pairs_of(&g) * 4 + g.depth + EI_ALIGN);
-}
-
-static void widen(const uint8_t *from, int64_t n, bool is_signed, int16_t *to) {
+static inline void widen(int16_t *to, const uint8_t *from, int64_t n, bool is_signed) {
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(from + i));
@@ -144,41 +146,51 @@ static void widen(const uint8_t *from, int64_t n, bool is_signed, int16_t *to) {
         _mm256_storeu_si256((__m256i *)(to + i), words);
     }
     for (; i < n; i++) to[i] = is_signed ? (int8_t)from[i] : from[i];
-    if (n % 2) to[n] = 0;
+}
+static void widen_i8(void *to, const uint8_t *from, int64_t n) {
+    widen(to, from, n, true);
+}
+static void widen_u8(void *to, const uint8_t *from, int64_t n) {
+    widen(to, from, n, false);
+}
+
+static void plan(ei_rows *r, const ei_conv *g, const ei_tensor *x) {
+    ei_rows_plan(r, g, x, MR, 2, UNIT, x->dtype == EI_I8 ? widen_i8 : widen_u8);
+}
+
+static size_t scratch(const ei_node *n) {
+    ei_conv g;
+    ei_rows r;
+    ei_conv_geometry(n, &g);
+    plan(&r, &g, n->in[0]);
+    return ei_rows_scratch(&r);
 }
 
 static int run(const ei_node *n, const ei_work *work) {
     ei_conv g;
+    ei_rows r;
     ei_conv_geometry(n, &g);
-    const ei_tensor *x = n->in[0], *w = n->in[1], *y = n->out[0];
-    bool tflite = ei_conv_fixed_point(n), in_place = g.direct && g.p->groups == 1;
-    bool is_signed = x->dtype == EI_I8;
-    int64_t blocks = blocks_of(&g), pairs = pairs_of(&g);
-    ei_share s = ei_conv_share(g.rows, MR, blocks, work);
+    plan(&r, &g, n->in[0]);
+    ei_rows_begin(&r, work->scratch);
+    const ei_tensor *w = n->in[1], *y = n->out[0];
+    bool tflite = ei_conv_fixed_point(n);
+    int64_t blocks = blocks_of(&g), depth = ei_rows_depth(&g, UNIT);
+    ei_share s = ei_rows_share(&r, blocks, work);
+    patch p = {.at = r.at, .lda = r.lda, .pairs = (r.length + 1) / 2, .segments = r.segments};
     output o = {.stride = g.oc,
                 .zero = y->zero,
                 .lo = g.p->act_min,
                 .hi = g.p->act_max,
                 .exact = tflite,
-                .is_signed = is_signed};
-    int16_t *rows16 = work->scratch;
-    uint8_t *bytes = (uint8_t *)(rows16 + MR * pairs * 2);
-    for (int group = 0; group < g.p->groups; group++)
-        for (int64_t row = s.row; row < s.row_end; row += MR) {
-            int rows = (int)(s.row_end - row < MR ? s.row_end - row : MR);
-            for (int i = 0; i < rows; i++) {
-                const uint8_t *from = (const uint8_t *)x->data + (row + i) * g.c;
-                if (!in_place) {
-                    ei_gather(&g, x->data, row + i, group, 1, (uint8_t)x->zero, bytes);
-                    from = bytes;
-                }
-                widen(from, g.depth, is_signed, rows16 + i * pairs * 2);
-            }
+                .is_signed = n->in[0]->dtype == EI_I8};
+    for (int64_t t = s.row; t < s.row_end; t++) {
+        ei_span span = ei_rows_tile(&r, t);
+        for (int group = 0; span.pixels && group < g.p->groups; group++) {
+            p.offset = span.offset + (int64_t)group * g.group_c * 2;
             for (int64_t j = s.block; j < s.block_end; j++) {
                 int64_t at = group * blocks + j, column = j * NR;
-                block b = {.w = (const int16_t *)w->data + at * pairs * 2 * NR,
-                           .bias = (const int32_t *)n->in[2]->data + at * NR,
-                           .pairs = pairs};
+                block b = {.w = (const int16_t *)w->data + at * depth * NR,
+                           .bias = (const int32_t *)n->in[2]->data + at * NR};
                 if (tflite) {
                     b.mult = (const int32_t *)n->in[3]->data + at * NR;
                     b.shift = (const int32_t *)n->in[4]->data + at * NR;
@@ -186,10 +198,11 @@ static int run(const ei_node *n, const ei_work *work) {
                     b.scale = (const float *)n->in[3]->data + at * NR;
                 }
                 o.columns = (int)(g.group_oc - column < NR ? g.group_oc - column : NR);
-                o.y = (uint8_t *)y->data + row * g.oc + group * g.group_oc + column;
-                tiles[rows - 1](rows16, pairs * 2, &b, &o);
+                o.y = (uint8_t *)y->data + span.pixel * g.oc + group * g.group_oc + column;
+                tiles[span.pixels - 1](&p, &b, &o);
             }
         }
+    }
     return EI_OK;
 }
 

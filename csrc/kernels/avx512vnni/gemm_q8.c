@@ -2,25 +2,31 @@
  *
  * Layout EI_LAYOUT_VNNI_GEMM_Q8 (made by edgeinfer/engine/layouts.py):
  *   in[0] x, u8
- *   in[1] blob, for every group and every block of 32 output channels: [depth/4][32][4] int8,
- *         zeros beyond depth and beyond the last channel; its zero point z is 0 but for models with
- *         unsigned asymmetric weights: the true weight is w - z
+ *   in[1] blob, for every group, every block of 32 output channels and every segment of the patch
+ *         (see rows.h): [length/4][32][4] int8, zeros beyond the segment and the last channel; its
+ *         zero point z is 0 but for models with unsigned asymmetric weights: the true weight is
+ *         w - z
  *   in[2] i32 [groups * blocks * 32]: bias - x_zero * sum(w - z)
  *   in[3] f32 scale, or i32 multiplier, in[4] i32 shift (EI_ROUND_TFLITE), as in[2]
- * Rows of the left matrix are read in place where the convolution is 1x1, else gathered into
- * scratch. A row may be read up to 3 bytes beyond its end, against zero weights. */
-#include "../conv.h"
+ * A segment may be read up to 3 bytes beyond its end, against zero weights. */
 #include "../requant.h"
+#include "../rows.h"
 
 #include <immintrin.h>
 
-enum { MR = 12, NR = 32 };
+enum { MR = 14, NR = 32, UNIT = 4 };
+
+/* The left matrix of a tile. */
+typedef struct patch {
+    const uint8_t *const *at;
+    int64_t offset, lda, length4;
+    int segments;
+} patch;
 
 typedef struct block {
     const int8_t *w;
     const int32_t *bias, *mult, *shift;
     const float *scale;
-    int64_t depth4;
 } block;
 
 /* One row: broadcast four activations, multiply with 2 x 16 columns. In assembly because gcc 12
@@ -53,27 +59,32 @@ typedef struct block {
 #define ROW2(a, i) ROW(a, "(%[p],%[l],2)", i)
 
 /* rows x 32 accumulators, or x 16; `rows` and `wide` are constants after inlining. */
-static inline __attribute__((always_inline)) void multiply(int rows, bool wide, const uint8_t *a,
-                                                           int64_t lda, const block *b,
-                                                           __m512i *acc0, __m512i *acc1) {
-    const uint8_t *a3 = a + 3 * lda, *a6 = a + 6 * lda, *a9 = a + 9 * lda;
+static inline __attribute__((always_inline)) void
+multiply(int rows, bool wide, const patch *p, const block *b, __m512i *acc0, __m512i *acc1) {
     const int8_t *w = b->w;
-    for (int64_t k = b->depth4; k > 0; k--) {
-        __m512i b0 = _mm512_loadu_si512(w), b1 = b0;
-        if (wide) b1 = _mm512_loadu_si512(w + 64);
-        ROW0(a, 0);
-        ROW1(a, 1);
-        ROW2(a, 2);
-        ROW0(a3, 3);
-        ROW1(a3, 4);
-        ROW2(a3, 5);
-        ROW0(a6, 6);
-        ROW1(a6, 7);
-        ROW2(a6, 8);
-        ROW0(a9, 9);
-        ROW1(a9, 10);
-        ROW2(a9, 11);
-        a += 4, a3 += 4, a6 += 4, a9 += 4, w += 128;
+    int64_t lda = p->lda;
+    for (int s = 0; s < p->segments; s++) {
+        const uint8_t *a = p->at[s] + p->offset, *a3 = a + 3 * lda, *a6 = a + 6 * lda,
+                      *a9 = a + 9 * lda, *a12 = a + 12 * lda;
+        for (int64_t k = p->length4; k > 0; k--) {
+            __m512i b0 = _mm512_loadu_si512(w), b1 = b0;
+            if (wide) b1 = _mm512_loadu_si512(w + 64);
+            ROW0(a, 0);
+            ROW1(a, 1);
+            ROW2(a, 2);
+            ROW0(a3, 3);
+            ROW1(a3, 4);
+            ROW2(a3, 5);
+            ROW0(a6, 6);
+            ROW1(a6, 7);
+            ROW2(a6, 8);
+            ROW0(a9, 9);
+            ROW1(a9, 10);
+            ROW2(a9, 11);
+            ROW0(a12, 12);
+            ROW1(a12, 13);
+            a += 4, a3 += 4, a6 += 4, a9 += 4, a12 += 4, w += 128;
+        }
     }
 }
 
@@ -120,29 +131,29 @@ static inline void store_row(const output *o, const block *b, __m512i acc0, __m5
 }
 
 /* rows x 32 outputs; row_term[i] is added to every accumulator of row i, or NULL. */
-static inline __attribute__((always_inline)) void tile(int rows, bool wide, const uint8_t *a,
-                                                       int64_t lda, const block *b,
-                                                       const int32_t *row_term, const output *o) {
+static inline __attribute__((always_inline)) void tile(int rows, bool wide, const patch *p,
+                                                       const block *b, const int32_t *row_term,
+                                                       const output *o) {
     __m512i acc0[MR], acc1[MR];
     __m512i bias0 = _mm512_loadu_si512(b->bias), bias1 = _mm512_loadu_si512(b->bias + 16);
-#pragma GCC unroll 12
+#pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
         __m512i extra = row_term ? _mm512_set1_epi32(row_term[i]) : _mm512_setzero_si512();
         acc0[i] = _mm512_add_epi32(bias0, extra);
         acc1[i] = _mm512_add_epi32(bias1, extra);
     }
-    multiply(rows, wide, a, lda, b, acc0, acc1);
-#pragma GCC unroll 12
+    multiply(rows, wide, p, b, acc0, acc1);
+#pragma GCC unroll 14
     for (int i = 0; i < rows; i++) store_row(o, b, acc0[i], acc1[i], o->y + i * o->stride);
 }
 
 #define TILE(n)                                                                                    \
-    static __attribute__((noinline)) void tile##n(const uint8_t *a, int64_t lda, const block *b,   \
+    static __attribute__((noinline)) void tile##n(const patch *p, const block *b,                  \
                                                   const int32_t *row_term, const output *o) {      \
         if (o->columns > 16)                                                                       \
-            tile(n, true, a, lda, b, row_term, o);                                                 \
+            tile(n, true, p, b, row_term, o);                                                      \
         else                                                                                       \
-            tile(n, false, a, lda, b, row_term, o);                                                \
+            tile(n, false, p, b, row_term, o);                                                     \
     }
 TILE(1)
 TILE(2)
@@ -156,16 +167,15 @@ TILE(9)
 TILE(10)
 TILE(11)
 TILE(12)
+TILE(13)
+TILE(14)
 
-typedef void (*tile_fn)(const uint8_t *, int64_t, const block *, const int32_t *, const output *);
-static const tile_fn tiles[MR] = {tile1, tile2, tile3, tile4,  tile5,  tile6,
-                                  tile7, tile8, tile9, tile10, tile11, tile12};
+typedef void (*tile_fn)(const patch *, const block *, const int32_t *, const output *);
+static const tile_fn tiles[MR] = {tile1, tile2, tile3,  tile4,  tile5,  tile6,  tile7,
+                                  tile8, tile9, tile10, tile11, tile12, tile13, tile14};
 
 static int64_t blocks_of(const ei_conv *g) {
     return (g->group_oc + NR - 1) / NR;
-}
-static int64_t depth4_of(const ei_conv *g) {
-    return (g->depth + 3) / 4;
 }
 
 static int check(const ei_node *n) {
@@ -176,7 +186,7 @@ static int check(const ei_node *n) {
     int64_t columns = g.p->groups * blocks_of(&g) * NR;
     bool tflite = ei_conv_fixed_point(n);
     if (w->dtype != EI_BLOB || !w->constant || !bias || !bias->constant || !scale ||
-        !scale->constant || (int64_t)w->bytes != columns * depth4_of(&g) * 4 ||
+        !scale->constant || (int64_t)w->bytes != columns * ei_rows_depth(&g, UNIT) ||
         (int64_t)bias->bytes != columns * 4 || (int64_t)scale->bytes != columns * 4)
         return EI_E_UNSUPPORTED;
     if (tflite != (shift != NULL)) return EI_E_UNSUPPORTED;
@@ -194,48 +204,47 @@ static int check(const ei_node *n) {
 
 static size_t scratch(const ei_node *n) {
     ei_conv g;
+    ei_rows r;
     ei_conv_geometry(n, &g);
-    return g.direct && g.p->groups == 1 ? 0 : (size_t)(MR * depth4_of(&g) * 4 + EI_ALIGN);
+    ei_rows_plan(&r, &g, n->in[0], MR, 1, UNIT, NULL);
+    return ei_rows_scratch(&r);
 }
 
-/* -z * sum of the row, which is what asymmetric weights add to each accumulator. */
-static void row_terms(const uint8_t *a, int64_t lda, int64_t depth, int rows, int32_t z,
-                      int32_t *terms) {
+/* -z * sum of the patch, which is what asymmetric weights add to each accumulator. */
+static void row_terms(const patch *p, int64_t length, int rows, int32_t z, int32_t *terms) {
     for (int i = 0; i < rows; i++) {
         int32_t sum = 0;
-        for (int64_t k = 0; k < depth; k++) sum += a[i * lda + k];
-        terms[i] = -z * sum;
+        for (int s = 0; s < p->segments; s++) {
+            const uint8_t *a = p->at[s] + p->offset + i * p->lda;
+            for (int64_t k = 0; k < length; k++) sum += a[k];
+        }
+        terms[i] = (int32_t)(0u - (uint32_t)z * (uint32_t)sum);
     }
 }
 
 static int run(const ei_node *n, const ei_work *work) {
     ei_conv g;
+    ei_rows r;
     ei_conv_geometry(n, &g);
-    const ei_tensor *x = n->in[0], *w = n->in[1], *y = n->out[0];
-    bool tflite = ei_conv_fixed_point(n), in_place = g.direct && g.p->groups == 1;
-    int64_t blocks = blocks_of(&g), depth4 = depth4_of(&g);
-    ei_share s = ei_conv_share(g.rows, MR, blocks, work);
+    ei_rows_plan(&r, &g, n->in[0], MR, 1, UNIT, NULL);
+    ei_rows_begin(&r, work->scratch);
+    const ei_tensor *w = n->in[1], *y = n->out[0];
+    bool tflite = ei_conv_fixed_point(n);
+    int64_t blocks = blocks_of(&g), depth = ei_rows_depth(&g, UNIT);
+    ei_share s = ei_rows_share(&r, blocks, work);
+    patch p = {.at = r.at, .lda = r.lda, .length4 = (r.length + 3) / 4, .segments = r.segments};
     output o = {
         .stride = g.oc, .zero = y->zero, .lo = g.p->act_min, .hi = g.p->act_max, .exact = tflite};
     int32_t terms[MR];
-    for (int group = 0; group < g.p->groups; group++)
-        for (int64_t row = s.row; row < s.row_end; row += MR) {
-            int rows = (int)(s.row_end - row < MR ? s.row_end - row : MR);
-            const uint8_t *a = (const uint8_t *)x->data + row * g.c;
-            int64_t lda = g.c;
-            if (!in_place) {
-                lda = depth4 * 4;
-                for (int i = 0; i < rows; i++)
-                    ei_gather(&g, x->data, row + i, group, 1, (uint8_t)x->zero,
-                              (uint8_t *)work->scratch + i * lda);
-                a = work->scratch;
-            }
-            if (w->zero) row_terms(a, lda, g.depth, rows, w->zero, terms);
+    for (int64_t t = s.row; t < s.row_end; t++) {
+        ei_span span = ei_rows_tile(&r, t);
+        for (int group = 0; span.pixels && group < g.p->groups; group++) {
+            p.offset = span.offset + (int64_t)group * g.group_c;
+            if (w->zero) row_terms(&p, r.length, span.pixels, w->zero, terms);
             for (int64_t j = s.block; j < s.block_end; j++) {
                 int64_t at = group * blocks + j, column = j * NR;
-                block b = {.w = (const int8_t *)w->data + at * depth4 * 4 * NR,
-                           .bias = (const int32_t *)n->in[2]->data + at * NR,
-                           .depth4 = depth4};
+                block b = {.w = (const int8_t *)w->data + at * depth * NR,
+                           .bias = (const int32_t *)n->in[2]->data + at * NR};
                 if (tflite) {
                     b.mult = (const int32_t *)n->in[3]->data + at * NR;
                     b.shift = (const int32_t *)n->in[4]->data + at * NR;
@@ -243,10 +252,11 @@ static int run(const ei_node *n, const ei_work *work) {
                     b.scale = (const float *)n->in[3]->data + at * NR;
                 }
                 o.columns = (int)(g.group_oc - column < NR ? g.group_oc - column : NR);
-                o.y = (uint8_t *)y->data + row * g.oc + group * g.group_oc + column;
-                tiles[rows - 1](a, lda, &b, w->zero ? terms : NULL, &o);
+                o.y = (uint8_t *)y->data + span.pixel * g.oc + group * g.group_oc + column;
+                tiles[span.pixels - 1](&p, &b, w->zero ? terms : NULL, &o);
             }
         }
+    }
     return EI_OK;
 }
 

@@ -12,10 +12,9 @@ enum { MR = 8, NR = 8, UNIT = 4 };
     acc[i][1] = vdotq_laneq_s32(acc[i][1], b[lane][1], row, lane)
 
 /* rows x 8 accumulators; `rows` is a constant after inlining. */
-static inline __attribute__((always_inline)) void multiply(int rows, const ei_tile_q8 *t,
-                                                           int32x4_t (*acc)[2]) {
-    const int8_t *a = t->a, *w = t->w;
-    int64_t k = t->depth;
+static inline __attribute__((always_inline)) const int8_t *
+segment(int rows, const int8_t *a, const int8_t *w, const ei_tile_q8 *t, int32x4_t (*acc)[2]) {
+    int64_t k = t->length;
     for (; k >= 16; k -= 16, a += 16, w += 16 * NR) {
         int8x16_t b[4][2];
 #pragma GCC unroll 4
@@ -40,6 +39,13 @@ static inline __attribute__((always_inline)) void multiply(int rows, const ei_ti
             DEEP4(i, 0);
         }
     }
+    return w;
+}
+
+static inline __attribute__((always_inline)) void multiply(int rows, const ei_tile_q8 *t,
+                                                           int32x4_t (*acc)[2]) {
+    const int8_t *w = t->w;
+    for (int s = 0; s < t->segments; s++) w = segment(rows, ei_tile_segment(t, s), w, t, acc);
 }
 
 static inline __attribute__((always_inline)) void tile(int rows, const ei_tile_q8 *t) {

@@ -25,16 +25,19 @@ static inline __attribute__((always_inline)) void tile(int rows, bool full, cons
     for (int i = 0; i < rows; i++)
 #pragma GCC unroll 4
         for (int j = 0; j < NR; j++) acc[i][j] = vdupq_n_s32(0);
-    const int8_t *a = t->a, *w = t->w;
-    for (int64_t k = t->depth; k > 0; k -= UNIT, a += UNIT, w += UNIT * NR) {
-        int8x16_t b[NR];
+    const int8_t *w = t->w;
+    for (int s = 0; s < t->segments; s++) {
+        const int8_t *a = ei_tile_segment(t, s);
+        for (int64_t k = t->length; k > 0; k -= UNIT, a += UNIT, w += UNIT * NR) {
+            int8x16_t b[NR];
 #pragma GCC unroll 4
-        for (int j = 0; j < NR; j++) b[j] = vld1q_s8(w + UNIT * j);
+            for (int j = 0; j < NR; j++) b[j] = vld1q_s8(w + UNIT * j);
 #pragma GCC unroll 4
-        for (int i = 0; i < rows; i++) {
-            int8x16_t row = vld1q_s8(a + i * t->lda);
+            for (int i = 0; i < rows; i++) {
+                int8x16_t row = vld1q_s8(a + i * t->lda);
 #pragma GCC unroll 4
-            for (int j = 0; j < NR; j++) acc[i][j] = add16(full, acc[i][j], row, b[j]);
+                for (int j = 0; j < NR; j++) acc[i][j] = add16(full, acc[i][j], row, b[j]);
+            }
         }
     }
     int32x4_t bias = vld1q_s32(t->r.bias);
