@@ -84,12 +84,34 @@ def _constant(name: str, data: np.ndarray, zero: int | None = None) -> Tensor:
     return Tensor(name, flat.shape, "blob", per_tensor(1.0, zero), flat)
 
 
-def _columns(values: np.ndarray, groups: int, nr: int, fill: float = 0) -> np.ndarray:
+#: Channels of a group -> where each lies among the columns of its blocks.
+Order = Callable[[int], np.ndarray]
+
+
+def _natural(n: int) -> np.ndarray:
+    return np.arange(n)
+
+
+def _packing_order(n: int) -> np.ndarray:
+    """Columns of blocks of 32 such that packing accumulators to bytes gives the natural order.
+
+    See channel_of() in csrc/kernels/avx512vnni/gemm_q8.c; a last block of at most 16 is as it is.
+    """
+    c = np.arange(n)
+    i = c % 32
+    permuted = i // 8 * 4 + i // 4 % 2 * 16 + i % 4
+    narrow = c >= n - (n % 32 if 0 < n % 32 <= 16 else 0)
+    return np.where(narrow, c, c - i + permuted)
+
+
+def _columns(
+    values: np.ndarray, groups: int, nr: int, fill: float = 0, order: Order = _natural
+) -> np.ndarray:
     """One value a channel -> [groups * blocks * nr], padded with `fill` to whole blocks."""
     per_group = values.reshape(groups, -1)
-    blocks = -(-per_group.shape[1] // nr)
-    out = np.full((groups, blocks * nr), fill, values.dtype)
-    out[:, : per_group.shape[1]] = per_group
+    n = per_group.shape[1]
+    out = np.full((groups, -(-n // nr) * nr), fill, values.dtype)
+    out[:, order(n)] = per_group
     return out.reshape(-1)
 
 
@@ -107,13 +129,13 @@ def _segmented(step: Step, w: np.ndarray, unit: int) -> np.ndarray:
     return np.pad(segments, ((0, 0), (0, 0), (0, short))).reshape(oc, -1)
 
 
-def _panels(w: np.ndarray, groups: int, nr: int, unit: int) -> np.ndarray:
+def _panels(w: np.ndarray, groups: int, nr: int, unit: int, order: Order = _natural) -> np.ndarray:
     """[OC, depth] -> [groups, blocks, depth/unit, nr, unit], zeros where padded."""
     oc, depth = w.shape
     per_group = oc // groups
     blocks, units = -(-per_group // nr), -(-depth // unit)
     out = np.zeros((groups, blocks * nr, units * unit), w.dtype)
-    out[:, :per_group, :depth] = w.reshape(groups, per_group, depth)
+    out[:, order(per_group), :depth] = w.reshape(groups, per_group, depth)
     tiles = out.reshape(groups, blocks, nr, units, unit)
     return np.ascontiguousarray(tiles.transpose(0, 1, 3, 2, 4))
 
@@ -150,7 +172,7 @@ def _requant(step: Step, spread: Callable[[np.ndarray], np.ndarray]) -> list[Ten
     return out
 
 
-def _gemm_q8(step: Step, layout: str, nr: int, unit: int) -> None:
+def _gemm_q8(step: Step, layout: str, nr: int, unit: int, order: Order = _natural) -> None:
     """Shared by the integer matrix products on 8-bit operands: bias folds both zero points."""
     groups = step.values["groups"]
     natural, zero = _signed_weights(step)
@@ -158,17 +180,18 @@ def _gemm_q8(step: Step, layout: str, nr: int, unit: int) -> None:
     x = step.inputs[0]
     assert x is not None
     bias = _bias(step, len(w)) - x.zero * (w.astype(np.int64) - zero).sum(1)
-    requant = _requant(step, lambda v: _columns(v, groups, nr))
-    panels = _panels(_segmented(step, natural, unit), groups, nr, unit)
+    requant = _requant(step, lambda v: _columns(v, groups, nr, order=order))
+    panels = _panels(_segmented(step, natural, unit), groups, nr, unit, order)
+    columns = _columns(_wrap(bias), groups, nr, order=order)
     blob = _constant("weights", panels, zero)
-    step.inputs = [x, blob, _constant("bias", _columns(_wrap(bias), groups, nr)), *requant]
+    step.inputs = [x, blob, _constant("bias", columns), *requant]
     step.layout = layout
 
 
 def _vnni_gemm_q8(step: Step, rounding: str) -> bool:
     if not _packable(step, "uint8", _GEMM_OPS):
         return False
-    _gemm_q8(step, "VNNI_GEMM_Q8", 32, 4)
+    _gemm_q8(step, "VNNI_GEMM_Q8", 32, 4, _packing_order)
     return True
 
 

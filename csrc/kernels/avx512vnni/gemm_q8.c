@@ -5,7 +5,8 @@
  *   in[1] blob, for every group, every block of 32 output channels and every segment of the patch
  *         (see rows.h): [length/4][32][4] int8, zeros beyond the segment and the last channel; its
  *         zero point z is 0 but for models with unsigned asymmetric weights: the true weight is
- *         w - z
+ *         w - z. Channels of a block in the order of channel_of() (a block of at most 16 channels
+ *         in their own), here and below
  *   in[2] i32 [groups * blocks * 32]: bias - x_zero * sum(w - z)
  *   in[3] f32 scale, or i32 multiplier, in[4] i32 shift (EI_ROUND_TFLITE), as in[2]
  * A segment may be read up to 3 bytes beyond its end, against zero weights. */
@@ -96,38 +97,103 @@ typedef struct output {
     bool exact; /* EI_ROUND_TFLITE */
 } output;
 
-static inline __m512i requant16(__m512i acc, const float *scale, __m512 lo, __m512 hi,
-                                __m512i zero) {
-    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(scale));
-    v = _mm512_min_ps(_mm512_max_ps(v, lo), hi);
-    return _mm512_add_epi32(_mm512_cvtps_epi32(v), zero);
+/* Channel of accumulator `i` of a block. Where both halves are used, the order is such that packing
+ * to bytes gives the natural one. */
+static inline int channel_of(bool wide, int i) {
+    return wide ? i % 16 / 4 * 8 + i / 16 * 4 + i % 4 : i;
 }
 
-static void store_exact(const output *o, const block *b, const __m512i *acc, uint8_t *y) {
+static void store_exact(const output *o, const block *b, bool wide, __m512i acc0, __m512i acc1,
+                        uint8_t *y) {
     int32_t sums[NR];
-    _mm512_storeu_si512(sums, acc[0]);
-    _mm512_storeu_si512(sums + 16, acc[1]);
-    for (int i = 0; i < o->columns; i++)
-        y[i] = (uint8_t)ei_requant_tflite(sums[i], b->mult[i], b->shift[i], o->zero, o->lo, o->hi);
+    _mm512_storeu_si512(sums, acc0);
+    _mm512_storeu_si512(sums + 16, acc1);
+    for (int i = 0; i < NR; i++) {
+        int c = channel_of(wide, i);
+        if (c < o->columns)
+            y[c] =
+                (uint8_t)ei_requant_tflite(sums[i], b->mult[i], b->shift[i], o->zero, o->lo, o->hi);
+    }
 }
 
-static inline void store_row(const output *o, const block *b, __m512i acc0, __m512i acc1,
-                             uint8_t *y) {
+/* What packing needs: the upper bound holds before it, so that no conversion overflows upwards; the
+ * packing itself saturates at 0. */
+typedef struct packer {
+    __m512 hi;
+    __m512i zero, lo;
+} packer;
+
+static inline __m512i scaled(__m512i acc, const float *scale, const packer *p) {
+    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(scale));
+    return _mm512_cvtps_epi32(_mm512_min_ps(v, p->hi));
+}
+
+static inline __m512i words(__m512i v0, __m512i v1, const packer *p) {
+    return _mm512_adds_epi16(_mm512_packs_epi32(v0, v1), p->zero);
+}
+
+static inline __m512i bytes(__m512i w0, __m512i w1, const packer *p) {
+    return _mm512_max_epu8(_mm512_packus_epi16(w0, w1), p->lo);
+}
+
+/* Two rows of 32 at a time. */
+static inline __attribute__((always_inline)) void store_wide(int rows, const output *o,
+                                                             const block *b, const packer *p,
+                                                             const __m512i *acc0,
+                                                             const __m512i *acc1) {
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    __mmask32 mask = (__mmask32)((1ull << o->columns) - 1);
+#pragma GCC unroll 7
+    for (int i = 0; i < rows; i += 2) {
+        int j = i + 1 < rows ? i + 1 : i;
+        __m512i w0 = words(scaled(acc0[i], b->scale, p), scaled(acc1[i], b->scale + 16, p), p),
+                w1 = w0;
+        if (j > i) w1 = words(scaled(acc0[j], b->scale, p), scaled(acc1[j], b->scale + 16, p), p);
+        __m512i v = _mm512_permutexvar_epi64(order, bytes(w0, w1, p));
+        uint8_t *y = o->y + i * o->stride;
+        _mm256_mask_storeu_epi8(y, mask, _mm512_castsi512_si256(v));
+        if (j > i) _mm256_mask_storeu_epi8(y + o->stride, mask, _mm512_extracti64x4_epi64(v, 1));
+    }
+}
+
+/* Four rows of 16 at a time. */
+static inline __attribute__((always_inline)) void
+store_narrow(int rows, const output *o, const block *b, const packer *p, const __m512i *acc) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __mmask16 mask = (__mmask16)((1u << o->columns) - 1);
+#pragma GCC unroll 4
+    for (int i = 0; i < rows; i += 4) {
+        __m512i v[4];
+#pragma GCC unroll 4
+        for (int k = 0; k < 4; k++) v[k] = i + k < rows ? scaled(acc[i + k], b->scale, p) : v[0];
+        __m512i all = bytes(words(v[0], v[1], p), words(v[2], v[3], p), p);
+        all = _mm512_permutexvar_epi32(order, all);
+        uint8_t *y = o->y + i * o->stride;
+        _mm_mask_storeu_epi8(y, mask, _mm512_castsi512_si128(all));
+        if (i + 1 < rows)
+            _mm_mask_storeu_epi8(y + o->stride, mask, _mm512_extracti32x4_epi32(all, 1));
+        if (i + 2 < rows)
+            _mm_mask_storeu_epi8(y + 2 * o->stride, mask, _mm512_extracti32x4_epi32(all, 2));
+        if (i + 3 < rows)
+            _mm_mask_storeu_epi8(y + 3 * o->stride, mask, _mm512_extracti32x4_epi32(all, 3));
+    }
+}
+
+static inline __attribute__((always_inline)) void store(int rows, bool wide, const output *o,
+                                                        const block *b, const __m512i *acc0,
+                                                        const __m512i *acc1) {
     if (o->exact) {
-        __m512i acc[2] = {acc0, acc1};
-        store_exact(o, b, acc, y);
+#pragma GCC unroll 14
+        for (int i = 0; i < rows; i++)
+            store_exact(o, b, wide, acc0[i], wide ? acc1[i] : acc0[i], o->y + i * o->stride);
         return;
     }
-    __m512 lo = _mm512_set1_ps((float)(o->lo - o->zero)),
-           hi = _mm512_set1_ps((float)(o->hi - o->zero));
-    __m512i zero = _mm512_set1_epi32(o->zero);
-    __m128i v0 = _mm512_cvtepi32_epi8(requant16(acc0, b->scale, lo, hi, zero));
-    __m128i v1 = _mm512_cvtepi32_epi8(requant16(acc1, b->scale + 16, lo, hi, zero));
-    __m256i v = _mm256_set_m128i(v1, v0);
-    if (o->columns == NR)
-        _mm256_storeu_si256((__m256i *)y, v);
+    packer p = {_mm512_set1_ps((float)(o->hi - o->zero)), _mm512_set1_epi16((short)o->zero),
+                _mm512_set1_epi8((char)o->lo)};
+    if (wide)
+        store_wide(rows, o, b, &p, acc0, acc1);
     else
-        _mm256_mask_storeu_epi8(y, (__mmask32)((1ull << o->columns) - 1), v);
+        store_narrow(rows, o, b, &p, acc0);
 }
 
 /* rows x 32 outputs; row_term[i] is added to every accumulator of row i, or NULL. */
@@ -137,14 +203,17 @@ static inline __attribute__((always_inline)) void tile(int rows, bool wide, cons
     __m512i acc0[MR], acc1[MR];
     __m512i bias0 = _mm512_loadu_si512(b->bias), bias1 = _mm512_loadu_si512(b->bias + 16);
 #pragma GCC unroll 14
-    for (int i = 0; i < rows; i++) {
-        __m512i extra = row_term ? _mm512_set1_epi32(row_term[i]) : _mm512_setzero_si512();
-        acc0[i] = _mm512_add_epi32(bias0, extra);
-        acc1[i] = _mm512_add_epi32(bias1, extra);
-    }
+    for (int i = 0; i < rows; i++) acc0[i] = bias0, acc1[i] = bias1;
     multiply(rows, wide, p, b, acc0, acc1);
+    if (row_term) {
 #pragma GCC unroll 14
-    for (int i = 0; i < rows; i++) store_row(o, b, acc0[i], acc1[i], o->y + i * o->stride);
+        for (int i = 0; i < rows; i++) {
+            __m512i extra = _mm512_set1_epi32(row_term[i]);
+            acc0[i] = _mm512_add_epi32(acc0[i], extra);
+            if (wide) acc1[i] = _mm512_add_epi32(acc1[i], extra);
+        }
+    }
+    store(rows, wide, o, b, acc0, acc1);
 }
 
 #define TILE(n)                                                                                    \
