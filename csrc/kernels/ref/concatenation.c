@@ -1,6 +1,7 @@
 /* CONCATENATION, PACK: inputs side by side along one axis of the output. */
 #include <string.h>
 
+#include "elementwise.h"
 #include "strided.h"
 
 /* Elements of one input per step of the dimensions before the axis; -1 where they do not fit. */
@@ -50,7 +51,7 @@ static int run(const ei_node *node, const ei_work *work) {
             const uint8_t *src = (const uint8_t *)node->in[i]->data + o * bytes;
             uint8_t *dst = (uint8_t *)y->data + o * row + at;
             if (!table)
-                memmove(dst, src, (size_t)bytes);
+                ei_copy(dst, src, bytes);
             else
                 for (int64_t j = 0; j < bytes; j++) dst[j] = table[src[j]];
         }
@@ -59,8 +60,8 @@ static int run(const ei_node *node, const ei_work *work) {
     return EI_OK;
 }
 
-const ei_kernel ei_ref_concatenation = {.name = "ref/concatenation",
-                                        .op = EI_OP_CONCATENATION,
-                                        .parallel = true,
-                                        .check = check,
-                                        .run = run};
+const ei_kernel EI_KERNEL(concatenation) = {.name = EI_KERNEL_NAME("concatenation"),
+                                            .op = EI_OP_CONCATENATION,
+                                            .parallel = true,
+                                            .check = check,
+                                            .run = run};

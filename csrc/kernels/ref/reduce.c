@@ -28,14 +28,11 @@ static float reduce_f32(const ei_node *n, int64_t at) {
         case EI_OP_REDUCE_MIN:
             acc = v < acc ? v : acc;
             break;
-        case EI_OP_REDUCE_PROD:
-            acc *= v;
-            break;
         default:
-            acc += v;
+            acc *= v;
         }
     }
-    return n->op == EI_OP_MEAN ? acc / (float)p->reduced : acc;
+    return acc;
 }
 
 static int32_t finish_q8(const ei_node *n, int32_t sum) {
@@ -46,14 +43,58 @@ static int32_t finish_q8(const ei_node *n, int32_t sum) {
     return ei_requant_tflite(sum, p->multiplier, p->shift, zero, lo, hi);
 }
 
+enum { CHUNK = 64 };
+
+/* Sums of `count` neighbouring columns of 8-bit values, less their zero points: row by row, so that
+ * the compiler can use vectors. */
+static void sum_q8(const ei_node *n, int64_t at, int count, int32_t *acc) {
+    const ei_reduce_params *p = n->params;
+    const ei_tensor *x = n->in[0];
+    for (int c = 0; c < count; c++) acc[c] = 0;
+    for (int64_t i = 0; i < p->reduced; i++, at += p->inner) {
+        const uint8_t *u8 = (const uint8_t *)x->data + at;
+        const int8_t *i8 = (const int8_t *)u8;
+        if (x->dtype == EI_I8)
+            for (int c = 0; c < count; c++) acc[c] += i8[c];
+        else
+            for (int c = 0; c < count; c++) acc[c] += u8[c];
+    }
+    uint32_t zeros = (uint32_t)x->zero * (uint32_t)p->reduced;
+    for (int c = 0; c < count; c++) acc[c] = (int32_t)((uint32_t)acc[c] - zeros);
+}
+
+static void sum_f32(const ei_node *n, int64_t at, int count, float *acc) {
+    const ei_reduce_params *p = n->params;
+    const float *x = (const float *)n->in[0]->data + at;
+    for (int c = 0; c < count; c++) acc[c] = x[c];
+    for (int64_t i = 1; i < p->reduced; i++) {
+        x += p->inner;
+        for (int c = 0; c < count; c++) acc[c] += x[c];
+    }
+}
+
+/* MEAN and SUM of `count` columns from element `at` on, to output `to` on. */
+static void sum_chunk(const ei_node *n, int64_t at, int count, int64_t to) {
+    const ei_reduce_params *p = n->params;
+    const ei_tensor *y = n->out[0];
+    if (y->dtype == EI_F32) {
+        float acc[CHUNK];
+        sum_f32(n, at, count, acc);
+        for (int c = 0; c < count; c++)
+            ((float *)y->data)[to + c] = n->op == EI_OP_MEAN ? acc[c] / (float)p->reduced : acc[c];
+        return;
+    }
+    int32_t acc[CHUNK];
+    sum_q8(n, at, count, acc);
+    for (int c = 0; c < count; c++) ei_store_int(y, to + c, finish_q8(n, acc[c]));
+}
+
 static int32_t reduce_int(const ei_node *n, int64_t at) {
     const ei_reduce_params *p = n->params;
     const ei_tensor *x = n->in[0];
-    bool q8 = ei_is_q8(x), sums = n->op == EI_OP_MEAN || n->op == EI_OP_SUM;
-    int32_t zero = q8 && sums ? x->zero : 0;
-    int32_t acc = ei_load_int(x, at) - zero;
+    int32_t acc = ei_load_int(x, at);
     for (int64_t i = 1; i < p->reduced; i++) {
-        int32_t v = ei_load_int(x, at + i * p->inner) - zero;
+        int32_t v = ei_load_int(x, at + i * p->inner);
         switch (n->op) {
         case EI_OP_REDUCE_MAX:
             acc = v > acc ? v : acc;
@@ -68,28 +109,36 @@ static int32_t reduce_int(const ei_node *n, int64_t at) {
             acc = (int32_t)((uint32_t)acc + (uint32_t)v);
         }
     }
-    if (q8 && sums) return finish_q8(n, acc);
     return n->op == EI_OP_MEAN ? acc / p->reduced : acc;
 }
 
 static int run(const ei_node *n, const ei_work *work) {
     const ei_reduce_params *p = n->params;
     const ei_tensor *y = n->out[0];
+    bool sums = (n->op == EI_OP_MEAN || n->op == EI_OP_SUM) && y->dtype != EI_I32;
     int64_t i, end;
     ei_split(ei_count(y), 16, work, &i, &end);
-    for (; i < end; i++) {
-        int64_t at = i / p->inner * p->reduced * p->inner + i % p->inner;
+    while (i < end) {
+        int64_t column = i % p->inner, at = i / p->inner * p->reduced * p->inner + column;
+        if (sums) {
+            int64_t left = p->inner - column < end - i ? p->inner - column : end - i;
+            int count = (int)(left < CHUNK ? left : CHUNK);
+            sum_chunk(n, at, count, i);
+            i += count;
+            continue;
+        }
         if (y->dtype == EI_F32)
             ((float *)y->data)[i] = reduce_f32(n, at);
         else
             ei_store_int(y, i, reduce_int(n, at));
+        i++;
     }
     return EI_OK;
 }
 
 #define KERNEL(NAME, OP)                                                                           \
-    const ei_kernel ei_ref_##NAME = {                                                              \
-        .name = "ref/" #NAME, .op = OP, .parallel = true, .check = check, .run = run};
+    const ei_kernel EI_KERNEL(NAME) = {                                                            \
+        .name = EI_KERNEL_NAME(#NAME), .op = OP, .parallel = true, .check = check, .run = run};
 KERNEL(mean, EI_OP_MEAN)
 KERNEL(sum, EI_OP_SUM)
 KERNEL(reduce_max, EI_OP_REDUCE_MAX)

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "elementwise.h"
 #include "strided.h"
 
 static int check(const ei_node *node) {
@@ -27,21 +28,25 @@ static int run(const ei_node *node, const ei_work *work) {
     const ei_tensor *x = node->in[0], *y = node->out[0];
     const ei_resize_params *p = node->params;
     int64_t pixel = x->dims[3] * ei_element_bytes(x->dtype), row = x->dims[2] * pixel, begin, end;
-    int64_t width = y->dims[2], height = y->dims[1];
+    int64_t width = y->dims[2], height = y->dims[1], last = -1;
     ei_split(y->dims[0] * height, 1, work, &begin, &end);
     for (int64_t r = begin; r < end; r++) {
-        int64_t from = nearest(p, r % height, x->dims[1], y->dims[1]);
-        const char *src = (const char *)x->data + (r / height * x->dims[1] + from) * row;
+        int64_t from = r / height * x->dims[1] + nearest(p, r % height, x->dims[1], y->dims[1]);
         char *dst = (char *)y->data + r * width * pixel;
-        for (int64_t j = 0; j < width; j++)
-            memmove(dst + j * pixel, src + nearest(p, j, x->dims[2], y->dims[2]) * pixel,
-                    (size_t)pixel);
+        const char *src = (const char *)x->data + from * row;
+        if (from == last) /* enlarged: the row that was just written */
+            memcpy(dst, dst - width * pixel, (size_t)(width * pixel));
+        else
+            for (int64_t j = 0; j < width; j++)
+                ei_copy(dst + j * pixel, src + nearest(p, j, x->dims[2], y->dims[2]) * pixel,
+                        pixel);
+        last = from;
     }
     return EI_OK;
 }
 
-const ei_kernel ei_ref_resize_nearest = {.name = "ref/resize_nearest",
-                                         .op = EI_OP_RESIZE_NEAREST,
-                                         .parallel = true,
-                                         .check = check,
-                                         .run = run};
+const ei_kernel EI_KERNEL(resize_nearest) = {.name = EI_KERNEL_NAME("resize_nearest"),
+                                             .op = EI_OP_RESIZE_NEAREST,
+                                             .parallel = true,
+                                             .check = check,
+                                             .run = run};

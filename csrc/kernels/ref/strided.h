@@ -2,6 +2,8 @@
 #ifndef EI_REF_STRIDED_H
 #define EI_REF_STRIDED_H
 
+#include <string.h>
+
 #include "../kernel.h"
 
 #define EI_STRIDED_DIMS 12
@@ -14,6 +16,20 @@ typedef struct ei_strided {
 } ei_strided;
 
 int64_t ei_element_bytes(int dtype); /* 0 for a blob */
+
+/* Copies n bytes; dst and src are apart or the same. Short pieces, as those of a pixel, are not
+ * worth a call. */
+static inline void ei_copy(void *dst, const void *src, int64_t n) {
+    char *to = dst;
+    const char *from = src;
+    if (n > 256) {
+        memmove(dst, src, (size_t)n);
+        return;
+    }
+    for (; n >= 16; n -= 16, to += 16, from += 16) memcpy(to, from, 16);
+    for (; n >= 4; n -= 4, to += 4, from += 4) memcpy(to, from, 4);
+    for (; n > 0; n--) *to++ = *from++;
+}
 
 /* Appends a dimension; strides in bytes. */
 void ei_strided_add(ei_strided *s, int64_t dim, int64_t dst, int64_t src);

@@ -1,0 +1,3 @@
+/* resize_nearest: the reference compiled for AVX2; see EI_FOLDER in elementwise.h. */
+#define EI_FOLDER avx2
+#include "../ref/resize_nearest.c"
