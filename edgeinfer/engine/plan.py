@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 
 from .. import _native
 from ..errors import PlanError
-from . import layouts, memory, ops, partition, passes, peephole, planfile
+from . import compose, layouts, memory, ops, partition, passes, peephole, planfile
 from .graph import Graph, Node
+from .ops import Step
 from .tensor import Quantisation, Tensor
 
 ffi, lib = _native.ffi, _native.lib
@@ -154,6 +156,10 @@ def build(
     _check_options(isa, rounding)
     graph = passes.prepare(graph, evaluate, isa=isa, rounding=rounding, optimise=optimise)
     steps, parts = partition.lower_all(graph, ops.Context(rounding), fallback)
+    if optimise:
+        steps = compose.fuse_tables(
+            steps, list(graph.outputs.values()), partial(evaluate_steps, rounding=rounding)
+        )
     steps = peephole.fuse_flips(steps, list(graph.outputs.values()))
     for step in steps:
         layouts.pack(step, isa, rounding)
@@ -174,7 +180,11 @@ def _check_options(isa: str, rounding: str) -> None:
 
 def evaluate(nodes: list[Node], outputs: list[Tensor], rounding: str) -> list[np.ndarray]:
     """Values of tensors that depend on constants alone, by the reference kernels."""
-    steps = [ops.lower(node, ops.Context(rounding)) for node in nodes]
+    return evaluate_steps([ops.lower(n, ops.Context(rounding)) for n in nodes], outputs, rounding)
+
+
+def evaluate_steps(steps: list[Step], outputs: list[Tensor], rounding: str) -> list[np.ndarray]:
+    """The same of lowered steps."""
     placed = memory.plan_memory(steps, [], outputs)
     named = {str(i): t for i, t in enumerate(outputs)}
     file = planfile.Writer(placed, "ref", rounding, []).write({}, named)
