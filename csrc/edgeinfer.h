@@ -31,7 +31,7 @@ extern "C" {
 
 /* cffi:begin */
 #define EI_ABI_VERSION  1 /* raised on every incompatible change of this header */
-#define EI_PLAN_VERSION 1 /* raised on every incompatible change of the plan file */
+#define EI_PLAN_VERSION 2 /* raised on every incompatible change of the plan file */
 #define EI_MAX_DIMS     6
 #define EI_MAX_THREADS  64
 #define EI_ALIGN        64 /* of the arena and of every constant in a plan, bytes */
@@ -58,7 +58,8 @@ typedef enum ei_dtype {
     EI_I64 = 6,
     EI_BOOL = 7,
     EI_BLOB = 8, /* packed constants of one kernel; dims = {bytes} */
-    EI_DTYPES = 9
+    EI_F64 = 9,  /* constants of kernels alone */
+    EI_DTYPES = 10
 } ei_dtype;
 
 /* Instruction sets, one per folder of csrc/kernels. A plan names one. */

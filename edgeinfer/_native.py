@@ -25,6 +25,7 @@ DTYPES = {
     "int64": lib.EI_I64,
     "bool": lib.EI_BOOL,
     "blob": lib.EI_BLOB,
+    "float64": lib.EI_F64,
 }
 DTYPE_NAMES = {code: name for name, code in DTYPES.items()}
 ROUNDINGS = {"xnnpack": lib.EI_ROUND_XNNPACK, "tflite": lib.EI_ROUND_TFLITE}

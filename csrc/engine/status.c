@@ -68,6 +68,6 @@ uint32_t ei_crc32(uint32_t crc, const void *data, size_t bytes) {
 }
 
 uint64_t ei_dtype_bytes(int dtype) {
-    static const uint8_t size[EI_DTYPES] = {4, 2, 1, 1, 2, 4, 8, 1, 1};
+    static const uint8_t size[EI_DTYPES] = {4, 2, 1, 1, 2, 4, 8, 1, 1, 8};
     return dtype >= 0 && dtype < EI_DTYPES ? size[dtype] : 0;
 }

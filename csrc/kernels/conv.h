@@ -20,10 +20,19 @@ typedef struct ei_conv {
 } ei_conv;
 
 /* Whether accumulators are requantised in fixed point (in[3] multiplier, in[4] shift) rather than
- * by a float scale (in[3]). EI_ROUND_TFLITE does so but for FULLY_CONNECTED, whose reference kernel
- * in LiteRT 2.3 multiplies by a real number. */
+ * by a real scale (in[3]). EI_ROUND_TFLITE does so but for FULLY_CONNECTED. */
 static inline bool ei_conv_fixed_point(const ei_node *node) {
     return node->rounding == EI_ROUND_TFLITE && node->op != EI_OP_FULLY_CONNECTED;
+}
+
+/* Whether the scale (in[3]) is f64: LiteRT 2.3's reference FULLY_CONNECTED multiplies so. */
+static inline bool ei_conv_double(const ei_node *node) {
+    return node->rounding == EI_ROUND_TFLITE && node->op == EI_OP_FULLY_CONNECTED;
+}
+
+/* Bytes of an element of in[3]. */
+static inline int ei_conv_scale_bytes(const ei_node *node) {
+    return ei_conv_double(node) ? 8 : 4;
 }
 
 /* Fills the geometry; false unless every shape of x, out and params agrees. Weights and constants

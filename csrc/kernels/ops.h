@@ -98,7 +98,7 @@ typedef enum ei_layout {
  *         transpose conv OHWI, fully connected [out, depth]
  *   in[2] bias, f32 or i32 [OC], or absent
  *   in[3] requantisation, quantised only: f32 scale[OC] for EI_ROUND_XNNPACK,
- *         i32 multiplier[OC] for EI_ROUND_TFLITE
+ *         i32 multiplier[OC] for EI_ROUND_TFLITE, but f64 scale[OC] where fully connected
  *   in[4] i32 shift[OC] for EI_ROUND_TFLITE (positive = left, as TFLite's output_shift)
  * Zero points are in the tensors (w: 0 for i8, any for u8). act_min/act_max clamp the quantised
  * output (already within the type's range), act_fmin/fmax the float output. */

@@ -20,6 +20,16 @@ static inline int32_t ei_requant_xnnpack(int32_t acc, float scale, int32_t zero,
     return (int32_t)lrintf(v) + zero;
 }
 
+/* EI_ROUND_TFLITE, FULLY_CONNECTED: double(acc) * scale, rounded to nearest, ties away from zero,
+ * + zero. Clamped first, so that the conversion is in range. */
+static inline int32_t ei_requant_double(int32_t acc, double scale, int32_t zero, int32_t lo,
+                                        int32_t hi) {
+    double v = (double)acc * scale;
+    v = v > lo - zero ? v : lo - zero;
+    v = v < hi - zero ? v : hi - zero;
+    return (int32_t)round(v) + zero;
+}
+
 /* gemmlowp's SaturatingRoundingDoublingHighMul: (a * b * 2) >> 32 with rounding away from zero
  * at ties, saturated where both are INT32_MIN. */
 static inline int32_t ei_doubling_high_mul(int32_t a, int32_t b) {

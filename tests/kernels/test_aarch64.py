@@ -13,6 +13,7 @@ import edgeinfer as ei
 from edgeinfer.board import load as load_board
 from edgeinfer.engine.graph import Graph
 from edgeinfer.engine.plan import build
+from edgeinfer.engine.tensor import per_tensor
 from edgeinfer.errors import PlanError
 from tests import native
 from tests.models import Maker, network
@@ -44,6 +45,12 @@ def graphs(dtype: str) -> dict[str, Graph]:
         made[name] = make.graph(make.dw(x, kernel, stride))
     make = Maker(dtype, 3)
     made["fc"] = make.graph(make.fc(make.input("x", (3, 50)), 21))
+    make = Maker(dtype, 4)
+    y = make.fc(make.input("x", (99, 3)), 21)
+    made["ties"] = make.graph(y)
+    if y.quant is not None:
+        scales = [make.nodes[-1].input(i).scale for i in range(2)]
+        y.quant = per_tensor(16 * scales[0] * scales[1], y.zero)
     return made
 
 

@@ -7,7 +7,7 @@
  *         [length/2][16][2] int16, weights less their zero point, zeros beyond the segment and the
  *         last channel
  *   in[2] i32 [groups * blocks * 16]: bias - x_zero * sum of the weights
- *   in[3] f32 scale or i32 multiplier, in[4] i32 shift, as in[2]
+ *   in[3] f32 or f64 scale or i32 multiplier, in[4] i32 shift, as in[2]
  * Rows are widened to int16 as they are copied into the ring. */
 #include "../requant.h"
 #include "../rows.h"
@@ -27,6 +27,7 @@ typedef struct block {
     const int16_t *w;
     const int32_t *bias, *mult, *shift;
     const float *scale;
+    const double *real; /* instead of scale, or NULL */
 } block;
 
 typedef struct output {
@@ -44,6 +45,23 @@ static inline __m256i requant8(__m256i acc, const float *scale, const output *o)
     return _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(o->zero));
 }
 
+/* As ei_requant_double. No instruction rounds ties away from zero, but adding the largest number
+ * below a half and dropping the fraction does. */
+static inline __m128i requant4_double(__m128i acc, const double *scale, const output *o) {
+    const __m256d sign = _mm256_set1_pd(-0.0), half = _mm256_set1_pd(0x1.fffffffffffffp-2);
+    __m256d v = _mm256_mul_pd(_mm256_cvtepi32_pd(acc), _mm256_loadu_pd(scale));
+    v = _mm256_max_pd(v, _mm256_set1_pd(o->lo - o->zero));
+    v = _mm256_min_pd(v, _mm256_set1_pd(o->hi - o->zero));
+    v = _mm256_add_pd(v, _mm256_or_pd(_mm256_and_pd(v, sign), half));
+    return _mm_add_epi32(_mm256_cvttpd_epi32(v), _mm_set1_epi32(o->zero));
+}
+
+static inline __m256i requant8_double(__m256i acc, const double *scale, const output *o) {
+    __m128i low = requant4_double(_mm256_castsi256_si128(acc), scale, o);
+    __m128i high = requant4_double(_mm256_extracti128_si256(acc, 1), scale + 4, o);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+}
+
 static inline void store_row(const output *o, const block *b, __m256i acc0, __m256i acc1,
                              uint8_t *y) {
     if (o->exact) {
@@ -55,7 +73,11 @@ static inline void store_row(const output *o, const block *b, __m256i acc0, __m2
                 (uint8_t)ei_requant_tflite(sums[i], b->mult[i], b->shift[i], o->zero, o->lo, o->hi);
         return;
     }
-    __m256i v0 = requant8(acc0, b->scale, o), v1 = requant8(acc1, b->scale + 8, o);
+    __m256i v0, v1;
+    if (b->real)
+        v0 = requant8_double(acc0, b->real, o), v1 = requant8_double(acc1, b->real + 8, o);
+    else
+        v0 = requant8(acc0, b->scale, o), v1 = requant8(acc1, b->scale + 8, o);
     __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(v0, v1), 0xd8);
     __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
     __m128i bytes = o->is_signed ? _mm_packs_epi16(low, high) : _mm_packus_epi16(low, high);
@@ -124,8 +146,8 @@ static int check(const ei_node *n) {
     bool tflite = ei_conv_fixed_point(n);
     if (w->dtype != EI_BLOB || !w->constant || !bias || !bias->constant || !scale ||
         !scale->constant || (int64_t)w->bytes != columns * ei_rows_depth(&g, UNIT) * 2 ||
-        (int64_t)bias->bytes != columns * 4 || (int64_t)scale->bytes != columns * 4 ||
-        tflite != (shift != NULL))
+        (int64_t)bias->bytes != columns * 4 ||
+        (int64_t)scale->bytes != columns * ei_conv_scale_bytes(n) || tflite != (shift != NULL))
         return EI_E_UNSUPPORTED;
     if (tflite && (!shift->constant || (int64_t)shift->bytes != columns * 4))
         return EI_E_UNSUPPORTED;
@@ -194,6 +216,8 @@ static int run(const ei_node *n, const ei_work *work) {
                 if (tflite) {
                     b.mult = (const int32_t *)n->in[3]->data + at * NR;
                     b.shift = (const int32_t *)n->in[4]->data + at * NR;
+                } else if (ei_conv_double(n)) {
+                    b.real = (const double *)n->in[3]->data + at * NR;
                 } else {
                     b.scale = (const float *)n->in[3]->data + at * NR;
                 }

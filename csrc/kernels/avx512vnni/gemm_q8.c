@@ -8,7 +8,7 @@
  *         w - z. Channels of a block in the order of channel_of() (a block of at most 16 channels
  *         in their own), here and below
  *   in[2] i32 [groups * blocks * 32]: bias - x_zero * sum(w - z)
- *   in[3] f32 scale, or i32 multiplier, in[4] i32 shift (EI_ROUND_TFLITE), as in[2]
+ *   in[3] f32 or f64 scale, or i32 multiplier, in[4] i32 shift (EI_ROUND_TFLITE), as in[2]
  * A segment may be read up to 3 bytes beyond its end, against zero weights. */
 #include "../requant.h"
 #include "../rows.h"
@@ -28,6 +28,7 @@ typedef struct block {
     const int8_t *w;
     const int32_t *bias, *mult, *shift;
     const float *scale;
+    const double *real; /* instead of scale, or NULL */
 } block;
 
 /* One row: broadcast four activations, multiply with 2 x 16 columns. In assembly because gcc 12
@@ -116,6 +117,36 @@ static void store_exact(const output *o, const block *b, bool wide, __m512i acc0
     }
 }
 
+/* As ei_requant_double. No instruction rounds ties away from zero, but adding the largest number
+ * below a half and dropping the fraction does. */
+static inline __m256i requant8_double(__m256i acc, const double *scale, const output *o) {
+    const __m512d sign = _mm512_set1_pd(-0.0), half = _mm512_set1_pd(0x1.fffffffffffffp-2);
+    __m512d v = _mm512_mul_pd(_mm512_cvtepi32_pd(acc), _mm512_loadu_pd(scale));
+    v = _mm512_max_pd(v, _mm512_set1_pd(o->lo - o->zero));
+    v = _mm512_min_pd(v, _mm512_set1_pd(o->hi - o->zero));
+    v = _mm512_add_pd(v, _mm512_or_pd(_mm512_and_pd(v, sign), half));
+    return _mm256_add_epi32(_mm512_cvttpd_epi32(v), _mm256_set1_epi32(o->zero));
+}
+
+/* 16 outputs, in the order of the accumulators, as words. */
+static inline __m256i words_double(__m512i acc, const double *scale, const output *o) {
+    __m256i low = requant8_double(_mm512_castsi512_si256(acc), scale, o);
+    __m256i high = requant8_double(_mm512_extracti64x4_epi64(acc, 1), scale + 8, o);
+    return _mm512_cvtepi32_epi16(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+}
+
+static __attribute__((noinline)) void store_double(const output *o, const block *b, bool wide,
+                                                   __m512i acc0, __m512i acc1, uint8_t *y) {
+    __mmask32 mask = (__mmask32)((1ull << o->columns) - 1);
+    __m256i w0 = words_double(acc0, b->real, o), w1 = w0;
+    if (wide) w1 = words_double(acc1, b->real + 16, o);
+    /* channel_of: fours of the first and of the second half by turns */
+    const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+    __m512i v = _mm512_inserti64x4(_mm512_castsi256_si512(w0), w1, 1);
+    if (wide) v = _mm512_permutexvar_epi64(order, v);
+    _mm256_mask_storeu_epi8(y, mask, _mm512_cvtepi16_epi8(v));
+}
+
 /* What packing needs: the upper bound holds before it, so that no conversion overflows upwards; the
  * packing itself saturates at 0. */
 typedef struct packer {
@@ -188,6 +219,12 @@ static inline __attribute__((always_inline)) void store(int rows, bool wide, con
             store_exact(o, b, wide, acc0[i], wide ? acc1[i] : acc0[i], o->y + i * o->stride);
         return;
     }
+    if (b->real) {
+#pragma GCC unroll 14
+        for (int i = 0; i < rows; i++)
+            store_double(o, b, wide, acc0[i], wide ? acc1[i] : acc0[i], o->y + i * o->stride);
+        return;
+    }
     packer p = {_mm512_set1_ps((float)(o->hi - o->zero)), _mm512_set1_epi16((short)o->zero),
                 _mm512_set1_epi8((char)o->lo)};
     if (wide)
@@ -256,7 +293,8 @@ static int check(const ei_node *n) {
     bool tflite = ei_conv_fixed_point(n);
     if (w->dtype != EI_BLOB || !w->constant || !bias || !bias->constant || !scale ||
         !scale->constant || (int64_t)w->bytes != columns * ei_rows_depth(&g, UNIT) ||
-        (int64_t)bias->bytes != columns * 4 || (int64_t)scale->bytes != columns * 4)
+        (int64_t)bias->bytes != columns * 4 ||
+        (int64_t)scale->bytes != columns * ei_conv_scale_bytes(n))
         return EI_E_UNSUPPORTED;
     if (tflite != (shift != NULL)) return EI_E_UNSUPPORTED;
     if (tflite && (!shift->constant || (int64_t)shift->bytes != columns * 4))
@@ -317,6 +355,8 @@ static int run(const ei_node *n, const ei_work *work) {
                 if (tflite) {
                     b.mult = (const int32_t *)n->in[3]->data + at * NR;
                     b.shift = (const int32_t *)n->in[4]->data + at * NR;
+                } else if (ei_conv_double(n)) {
+                    b.real = (const double *)n->in[3]->data + at * NR;
                 } else {
                     b.scale = (const float *)n->in[3]->data + at * NR;
                 }

@@ -8,7 +8,7 @@
  *         zero point z is 0 but for models with unsigned asymmetric weights: the true weight is
  *         w - z
  *   in[2] i32 [groups * blocks * nr]: bias - x_zero * sum(w - z)
- *   in[3] f32 scale, or i32 multiplier, in[4] i32 shift (fixed-point rounding), as in[2]
+ *   in[3] f32 or f64 scale, or i32 multiplier, in[4] i32 shift (fixed-point rounding), as in[2]
  * A segment may be read up to unit - 1 bytes beyond its end, against zero weights. */
 #ifndef EI_NEON_GEMM_Q8_H
 #define EI_NEON_GEMM_Q8_H

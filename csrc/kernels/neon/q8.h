@@ -10,8 +10,9 @@
 /* Requantisation of the channels of one block. */
 typedef struct ei_requant {
     const int32_t *bias;
-    const void *scale;    /* f32 scales, or i32 multipliers where there are shifts */
+    const void *scale;    /* f32 or f64 scales, or i32 multipliers where there are shifts */
     const int32_t *shift; /* NULL: float arithmetic */
+    bool is_double;
     int32_t zero, lo, hi;
 } ei_requant;
 
@@ -36,9 +37,22 @@ static inline int32x4_t ei_requant4_tflite(int32x4_t acc, const int32_t *mult, c
     return vminq_s32(vmaxq_s32(v, vdupq_n_s32(r->lo)), vdupq_n_s32(r->hi));
 }
 
+static inline int32x2_t ei_requant2_double(int32x2_t acc, const double *scale,
+                                           const ei_requant *r) {
+    float64x2_t lo = vdupq_n_f64(r->lo - r->zero), hi = vdupq_n_f64(r->hi - r->zero);
+    float64x2_t v = vmulq_f64(vcvtq_f64_s64(vmovl_s32(acc)), vld1q_f64(scale));
+    v = vminq_f64(vmaxq_f64(v, lo), hi);
+    return vadd_s32(vmovn_s64(vcvtaq_s64_f64(v)), vdup_n_s32(r->zero));
+}
+
 /* Channels i..i+3 of the block, within [lo, hi]. */
 static inline int32x4_t ei_requant4(int32x4_t acc, const ei_requant *r, int i) {
     if (r->shift) return ei_requant4_tflite(acc, (const int32_t *)r->scale + i, r->shift + i, r);
+    if (r->is_double) {
+        const double *scale = (const double *)r->scale + i;
+        return vcombine_s32(ei_requant2_double(vget_low_s32(acc), scale, r),
+                            ei_requant2_double(vget_high_s32(acc), scale + 2, r));
+    }
     return ei_requant4_xnnpack(acc, (const float *)r->scale + i, r);
 }
 
@@ -53,7 +67,8 @@ static inline bool ei_q8_constants(const ei_node *n, const ei_conv *g, int64_t c
     uint64_t bytes = (uint64_t)columns * 4;
     bool fixed = ei_conv_fixed_point(n);
     if (!bias || !bias->constant || bias->bytes != bytes || !scale || !scale->constant ||
-        scale->bytes != bytes || fixed != (shift != NULL))
+        scale->bytes != (uint64_t)columns * (uint64_t)ei_conv_scale_bytes(n) ||
+        fixed != (shift != NULL))
         return false;
     if (fixed && (!shift->constant || shift->bytes != bytes)) return false;
     for (int64_t i = 0; fixed && i < columns; i++) {
@@ -67,7 +82,8 @@ static inline bool ei_q8_constants(const ei_node *n, const ei_conv *g, int64_t c
 /* The constants from channel `at` of the packed order on. */
 static inline ei_requant ei_requant_at(const ei_node *n, const ei_conv *g, int64_t at) {
     return (ei_requant){.bias = (const int32_t *)n->in[2]->data + at,
-                        .scale = (const int32_t *)n->in[3]->data + at,
+                        .scale = (const char *)n->in[3]->data + at * ei_conv_scale_bytes(n),
+                        .is_double = ei_conv_double(n),
                         .shift = n->in[4] ? (const int32_t *)n->in[4]->data + at : NULL,
                         .zero = n->out[0]->zero,
                         .lo = g->p->act_min,

@@ -9,7 +9,7 @@ static bool is_float(int dtype) {
 
 static int check(const ei_node *node) {
     if (!ei_one_to_one(node, 0)) return EI_E_UNSUPPORTED;
-    bool good = node->in[0]->dtype != EI_BLOB && node->out[0]->dtype != EI_BLOB &&
+    bool good = node->in[0]->dtype < EI_BLOB && node->out[0]->dtype < EI_BLOB &&
                 node->out[0]->dtype != EI_F16;
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }

@@ -10,7 +10,7 @@ static int check(const ei_node *node) {
     const ei_tensor *a = node->in[0], *b = node->in[1], *y = node->out[0];
     const ei_compare_params *p = node->params;
     int64_t strides[EI_MAX_DIMS];
-    bool good = a && b && y && a->dtype == b->dtype && a->dtype != EI_BLOB && a->dtype != EI_F16 &&
+    bool good = a && b && y && a->dtype == b->dtype && a->dtype < EI_BLOB && a->dtype != EI_F16 &&
                 y->dtype == EI_BOOL && p->comparison >= EI_EQUAL &&
                 p->comparison <= EI_GREATER_EQUAL && (!p->requantise || ei_is_q8(a)) &&
                 p->shift1 >= -31 && p->shift1 <= 8 && p->shift2 >= -31 && p->shift2 <= 8 &&

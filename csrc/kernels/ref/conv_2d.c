@@ -46,7 +46,9 @@ static int check_q8(const ei_node *n) {
     int32_t lo = n->in[0]->dtype == EI_I8 ? -128 : 0;
     if (g.p->act_min < lo || g.p->act_max > lo + 255 || g.p->act_min > g.p->act_max)
         return EI_E_UNSUPPORTED;
-    if (!ei_conv_fixed_point(n)) return vector(n->in[3], EI_F32, g.oc) ? EI_OK : EI_E_UNSUPPORTED;
+    if (!ei_conv_fixed_point(n))
+        return vector(n->in[3], ei_conv_double(n) ? EI_F64 : EI_F32, g.oc) ? EI_OK
+                                                                           : EI_E_UNSUPPORTED;
     if (!vector(n->in[3], EI_I32, g.oc) || !vector(n->in[4], EI_I32, g.oc) || !n->in[4]->constant)
         return EI_E_UNSUPPORTED;
     for (int32_t i = 0; i < g.oc; i++) {
@@ -110,6 +112,8 @@ static int32_t value(const ei_tensor *t, int64_t i) {
 
 static int32_t requantise(const ei_node *n, const ei_conv *g, int32_t acc, int32_t oc) {
     int32_t zero = n->out[0]->zero, lo = g->p->act_min, hi = g->p->act_max;
+    if (ei_conv_double(n))
+        return ei_requant_double(acc, ((const double *)n->in[3]->data)[oc], zero, lo, hi);
     if (!ei_conv_fixed_point(n))
         return ei_requant_xnnpack(acc, ((const float *)n->in[3]->data)[oc], zero, lo, hi);
     return ei_requant_tflite(acc, ((const int32_t *)n->in[3]->data)[oc],

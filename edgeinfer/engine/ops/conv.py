@@ -1,13 +1,15 @@
 """CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV: shapes, padding, requantisation.
 
 A quantised step gets five inputs: x, weights, bias (int32 or absent), then for rounding "xnnpack"
-the float32 scale of every output channel and nothing, for "tflite" its int32 multiplier and shift.
-Float steps get three. The layouts (engine/layouts.py) start from these.
+the float32 scale of every output channel and nothing, for "tflite" its int32 multiplier and shift,
+but FULLY_CONNECTED its float64 scale. Float steps get three. The layouts (engine/layouts.py) start
+from these.
 
 Requantisation scale, "xnnpack": input_scale * weight_scale / output_scale in float32, in that order
 (XNNPACK, operators/convolution-nhwc.c). "tflite": the same in float64, split into a 31-bit
 multiplier and a shift (TFLite, kernels/internal/quantization_util.cc: QuantizeMultiplier), but for
-FULLY_CONNECTED, which takes the float32 scale in both (csrc/kernels/conv.h).
+FULLY_CONNECTED, whose reference multiplies by the float64 number itself (kernels/internal/
+reference/integer_ops/fully_connected.h).
 
 Exceptions (tests/kernels/test_conv.py; all else in 8 bits is equal to LiteRT 2.3 to the bit):
 
@@ -17,8 +19,6 @@ Exceptions (tests/kernels/test_conv.py; all else in 8 bits is equal to LiteRT 2.
 | all, float32 activations, 8-bit weights (hybrid) | both | 1 % of the largest magnitude: LiteRT |
 | | | quantises the activations anew in every run, we compute in float |
 | CONV_2D, DEPTHWISE_CONV_2D without bias | both | as with zeros; LiteRT refuses or crashes |
-| FULLY_CONNECTED, 8 bits | "tflite" | one step in about 1 of 10^6 outputs: the reference's scale |
-| | | and product are float64, ours float32 |
 | TRANSPOSE_CONV, 8 bits, stride > kernel | "xnnpack" | one step in about 1 of 10^3 outputs: |
 | | | XNNPACK refuses these, LiteRT runs its optimised kernel |
 """
@@ -115,10 +115,12 @@ def requantisation(
         if tensor.quant is None or not np.all(tensor.quant.scale > 0):
             raise refuse(node, f"{tensor} has no quantisation with a positive scale")
     assert w.quant is not None
-    if rounding == "xnnpack" or node.op == "FULLY_CONNECTED":
+    if rounding == "xnnpack":
         scale = _F(x.scale) * w.quant.scale.astype(_F) / _F(out.scale)
         return [made("scale", np.broadcast_to(scale, (channels,)).astype(_F)), None]
     product = np.float64(_F(x.scale)) * w.quant.scale.astype(np.float64)
+    if node.op == "FULLY_CONNECTED":
+        return [made("scale", np.broadcast_to(product / _F(out.scale), (channels,))), None]
     if w.dtype == "uint8":  # TFLite's per-tensor form multiplies the two scales in float32
         product = (_F(x.scale) * w.quant.scale.astype(_F)).astype(np.float64)
     real = product / np.float64(_F(out.scale))

@@ -1,0 +1,58 @@
+"""Millions of outputs near ties against LiteRT, where equality is easily lost in one of 10^6."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from oracle import ROUNDINGS, const, litert, single, tensor, values
+
+from edgeinfer import _native
+from edgeinfer.engine.graph import Graph
+from edgeinfer.engine.plan import build
+from edgeinfer.engine.session import Session
+from edgeinfer.engine.tensor import Quantisation, per_tensor
+
+
+def _equal(graph: Graph, feeds: dict[str, np.ndarray], rounding: str) -> int:
+    """Compares every ISA's kernels with LiteRT; how many outputs there were."""
+    want = litert(graph, feeds, rounding)[0]
+    for isa in _native.isas():
+        session = Session(build(graph, isa=isa, rounding=rounding))
+        for name, value in feeds.items():
+            session[name] = value
+        session.run()
+        got = session[next(iter(graph.outputs))]
+        wrong = np.flatnonzero((want != got).reshape(-1))
+        sample = [(want.flat[i].item(), got.flat[i].item()) for i in wrong[:8]]
+        assert not wrong.size, f"{isa}: {wrong.size} of {want.size} differ, (LiteRT, ours) {sample}"
+    return int(want.size)
+
+
+def _fully_connected(rng: np.random.Generator, dtype: str, trial: int) -> Graph:
+    """Many rows of small products whose scale is a power of two but for its last bits."""
+    low = int(np.iinfo(dtype).min)
+    rows, depth, units = 2048, 1 + trial % 5, int(rng.integers(1, 70))
+    x = tensor("x", (rows, depth), dtype, (float(np.float32(2.0 ** rng.uniform(-6, 2))), low + 99))
+    n = units if dtype == "int8" and trial % 2 else 1
+    steps = (2.0 ** rng.uniform(-9, -7, n)).astype(np.float32)
+    y_scale = float(np.float32(x.scale * float(steps[0]) * 2.0 ** rng.integers(1, 9)))
+    w = tensor("w", (units, depth), dtype)
+    w.quant = per_tensor(float(steps[0]), 0 if dtype == "int8" else int(rng.integers(256)))
+    if n > 1:
+        steps = np.float32(y_scale / 2.0 ** rng.integers(1, 9, n) / x.scale)
+        w.quant = Quantisation(steps, np.zeros(n, np.int32), 0)
+    w.data = values(rng, w)
+    bias = const("b", rng.integers(-999, 999, units), "int32", (float(steps[0] * x.scale), 0))
+    y = tensor("y", (rows, units), dtype, (y_scale, low + 127))
+    return single("FULLY_CONNECTED", [x, w, bias], [y], fused_activation_function="NONE")
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_fully_connected(dtype: str, rounding: str) -> None:
+    rng = np.random.default_rng(len(dtype))
+    outputs = 0
+    for trial in range(24):
+        graph = _fully_connected(rng, dtype, trial)
+        outputs += _equal(graph, {"x": values(rng, graph.inputs["x"])}, rounding)
+    assert outputs > 10**6
