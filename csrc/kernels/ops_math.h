@@ -32,8 +32,9 @@ typedef struct ei_pool_params {
 } ei_pool_params;
 
 /* MEAN, SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD: in[0] seen as [outer, reduced, inner], where
- * neighbouring axes are reduced (a pass transposes others). 8-bit MEAN and SUM: the sum of q - zero
- * times `scale`, or multiplier and shift. */
+ * neighbouring axes are reduced (a pass transposes others). 8-bit MEAN and SUM, EI_ROUND_XNNPACK:
+ * the sum of q times `scale`, + (output's zero - reduced * zero * scale), all in float.
+ * EI_ROUND_TFLITE: the sum of q - zero by multiplier and shift. */
 typedef struct ei_reduce_params {
     int32_t outer, reduced, inner;
     int32_t multiplier, shift;

@@ -56,3 +56,25 @@ def test_fully_connected(dtype: str, rounding: str) -> None:
         graph = _fully_connected(rng, dtype, trial)
         outputs += _equal(graph, {"x": values(rng, graph.inputs["x"])}, rounding)
     assert outputs > 10**6
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("op", ["MEAN", "SUM"])
+def test_sums(op: str, dtype: str, rounding: str) -> None:
+    if (op, dtype, rounding) == ("SUM", "int8", "tflite"):
+        pytest.skip("LiteRT's own result is arbitrary there: see test_math.py")
+    rng = np.random.default_rng(len(dtype))
+    low = int(np.iinfo(dtype).min)
+    outputs = 0
+    for trial in range(24):
+        columns, reduced = 64 << 10, int(rng.integers(2, 20))
+        shape, axis = ((reduced, columns), 0) if trial % 2 else ((columns, reduced), 1)
+        x_scale = float(np.float32(2.0 ** rng.uniform(-6, 2)))
+        ratio = 2.0 ** rng.uniform(-1, 3) if trial % 3 else 2.0 ** int(rng.integers(-1, 4))
+        y_scale = float(np.float32(x_scale * ratio * (reduced**0.5 if op == "SUM" else 1)))
+        x = tensor("x", shape, dtype, (x_scale, low + int(rng.integers(256))))
+        y = tensor("y", (columns,), dtype, (y_scale, low + int(rng.integers(256))))
+        graph = single(op, [x, const("axes", [axis])], [y], keep_dims=False)
+        outputs += _equal(graph, {"x": values(rng, x)}, rounding)
+    assert outputs > 10**6

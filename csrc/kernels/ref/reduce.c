@@ -35,18 +35,29 @@ static float reduce_f32(const ei_node *n, int64_t at) {
     return acc;
 }
 
+/* The zero point of the output and that of the sum, as XNNPACK joins them: in float. */
+static float joined_zero(const ei_node *n) {
+    const ei_reduce_params *p = n->params;
+    return (float)n->out[0]->zero - (float)p->reduced * (float)n->in[0]->zero * p->scale;
+}
+
 static int32_t finish_q8(const ei_node *n, int32_t sum) {
     const ei_reduce_params *p = n->params;
-    int32_t lo, hi, zero = n->out[0]->zero;
+    int32_t lo, hi;
     ei_int_range(n->out[0]->dtype, &lo, &hi);
-    if (n->rounding == EI_ROUND_XNNPACK) return ei_requant_xnnpack(sum, p->scale, zero, lo, hi);
-    return ei_requant_tflite(sum, p->multiplier, p->shift, zero, lo, hi);
+    if (n->rounding == EI_ROUND_TFLITE) {
+        sum = (int32_t)((uint32_t)sum - (uint32_t)p->reduced * (uint32_t)n->in[0]->zero);
+        return ei_requant_tflite(sum, p->multiplier, p->shift, n->out[0]->zero, lo, hi);
+    }
+    float v = (float)sum * p->scale + joined_zero(n);
+    v = v > (float)lo ? v : (float)lo;
+    return (int32_t)lrintf(v < (float)hi ? v : (float)hi);
 }
 
 enum { CHUNK = 64 };
 
-/* Sums of `count` neighbouring columns of 8-bit values, less their zero points: row by row, so that
- * the compiler can use vectors. */
+/* Sums of `count` neighbouring columns of 8-bit values: row by row, so that the compiler can use
+ * vectors. */
 static void sum_q8(const ei_node *n, int64_t at, int count, int32_t *acc) {
     const ei_reduce_params *p = n->params;
     const ei_tensor *x = n->in[0];
@@ -59,8 +70,6 @@ static void sum_q8(const ei_node *n, int64_t at, int count, int32_t *acc) {
         else
             for (int c = 0; c < count; c++) acc[c] += u8[c];
     }
-    uint32_t zeros = (uint32_t)x->zero * (uint32_t)p->reduced;
-    for (int c = 0; c < count; c++) acc[c] = (int32_t)((uint32_t)acc[c] - zeros);
 }
 
 static void sum_f32(const ei_node *n, int64_t at, int count, float *acc) {

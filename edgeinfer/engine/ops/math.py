@@ -1,7 +1,8 @@
 """Arithmetic of two tensors, pooling and reductions: shapes and requantisation.
 
 Sources of the 8-bit arithmetic. "xnnpack": ADD and SUB src/microparams-init.c (21-bit fixed point,
-ties upward), MUL and MEAN float32 with ties to even. "tflite": kernels/internal/reference/
+ties upward), MUL float32 with ties to even, MEAN and SUM src/operators/reduce-nd.c (the same, the
+zero points joined in float32 before the one rounding). "tflite": kernels/internal/reference/
 integer_ops/add.h, mul.h, mean.h. Pooling is the same in both: AVERAGE_POOL_2D has no quantised form
 in the delegate, so the built-in kernel's rounding (ties away from zero) holds.
 
@@ -10,7 +11,6 @@ Exceptions (tests/kernels/test_math.py):
 | operator | where | bound |
 |---|---|---|
 | SUM int8 | "tflite" | 0.75 step of the real value; LiteRT 2.3's own uses an unset multiplier |
-| MEAN int8, uint8 | "xnnpack" | one step in about 3 of 10^6 outputs |
 | ADD, SUB, one input scale below 2^-10 of the output's | "xnnpack" | one step in about 3 of 10^6 |
 | | | outputs: LiteRT runs its built-in kernel there. The larger outside 2^-10..2^8: refused |
 | POW, DIV and other float32 operators | both | 1e-5 of the largest magnitude |
@@ -164,7 +164,7 @@ def _reduction(node: Node, x: Tensor, out: Tensor, reduced: int) -> dict[str, An
     real = float(np.float64(_F(x.scale)) / np.float64(_F(out.scale)))
     multiplier, shift = quantize_multiplier(real)
     more = min(63 - (64 - count.bit_length()), 32, 31 + shift) if count > 1 else 0
-    scale = _F(x.scale) / _F(out.scale) / _F(count)
+    scale = _F(x.scale) / _F(out.scale) * (_F(1) / _F(count))
     return {
         "multiplier": (multiplier << more) // count,
         "shift": shift - more,
