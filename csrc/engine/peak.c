@@ -13,6 +13,7 @@ typedef struct task {
     const uint8_t *data;
     uint64_t blocks; /* of every worker */
     double seconds;
+    int threads;                 /* 0 once they have begun */
     double rate[EI_MAX_THREADS]; /* the best round of every worker, per second */
 } task;
 
@@ -39,13 +40,21 @@ static double round_of(const task *t, int tid, uint64_t n) {
     return (double)n * (double)t->blocks * EI_PEAK_BLOCK;
 }
 
-static void work(void *context, int tid, int threads) {
-    (void)threads;
+static int begin(void *context, int tid) {
+    (void)tid;
+    task *t = context;
+    int shares = t->threads;
+    t->threads = 0;
+    return shares;
+}
+
+static void work(void *context, int share, int shares, int worker) {
+    (void)shares, (void)worker;
     task *t = context;
     double end = now() + t->seconds;
     for (uint64_t n = 1;;) {
-        double start = now(), done = round_of(t, tid, n), spent = now() - start;
-        if (spent > 0 && done / spent > t->rate[tid]) t->rate[tid] = done / spent;
+        double start = now(), done = round_of(t, share, n), spent = now() - start;
+        if (spent > 0 && done / spent > t->rate[share]) t->rate[share] = done / spent;
         if (now() >= end) break;
         if (spent < 5e-4) n *= 2; /* rounds of about a millisecond: shorter than a time slice */
     }
@@ -54,9 +63,11 @@ static void work(void *context, int tid, int threads) {
 static int run(task *t, int threads, double *rate) {
     if (threads < 1 || threads > EI_MAX_THREADS || !(t->seconds > 0) || t->seconds > 60 || !rate)
         return EI_E_ARGUMENT;
+    t->threads = threads;
+    ei_job job = {begin, work, t};
     if (threads == 1)
-        work(t, 0, 1);
-    else if (ei_pool_grow(threads) < threads || !ei_pool_run(work, t, threads))
+        ei_job_alone(&job);
+    else if (ei_pool_grow(threads) < threads || !ei_pool_run(&job, threads))
         return EI_E_MEMORY;
     *rate = 0;
     for (int i = 0; i < threads; i++) *rate += t->rate[i];

@@ -1,4 +1,10 @@
-/* One job at a time; workers wait on a generation counter: spin a bounded time, then futex. */
+/* One job at a time, as a ticket that workers draw shares from.
+ *
+ * The ticket holds the step's epoch, its number of shares and the next one to be drawn, in one
+ * word, so that a successful compare-and-swap proves that the step is still open: a worker that was
+ * asleep or preempted meanwhile draws nothing of a later step by mistake, and touches no job that
+ * is over. Who finishes a step's last share opens the next. A worker that comes late costs nothing:
+ * the others draw its share. */
 #define _GNU_SOURCE
 #include "pool.h"
 
@@ -6,6 +12,7 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -19,8 +26,21 @@
 #define RELAX() ((void)0)
 #endif
 
-/* About 20-50 us: longer than any step's imbalance, shorter than a wake-up that hurts. */
+/* About 20-50 us: longer than most steps, shorter than a wake-up that hurts. */
 enum { SPINS = 1000 };
+
+static struct {
+    pthread_mutex_t lock; /* held for the whole of a job */
+    int workers;          /* started, the caller of a job not counted */
+    pid_t owner;          /* a forked child has none of the parent's threads */
+    const ei_job *job;
+    int threads;                                     /* of the job: workers from there on rest */
+    uint64_t ticket __attribute__((aligned(64)));    /* epoch 32 | shares 16 | next share 16 */
+    uint32_t completed __attribute__((aligned(64))); /* shares of the open step */
+    uint32_t epoch __attribute__((aligned(64)));     /* what waiting workers look at */
+    uint32_t sleepers;                               /* of them, on the futex */
+    uint32_t started;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void futex_wait(uint32_t *word, uint32_t value) {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
@@ -30,60 +50,55 @@ static void futex_wake(uint32_t *word) {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
-/* Returns once *word is no longer `value`. */
-static void wait_change(uint32_t *word, uint32_t value) {
+/* Returns once the epoch is no longer `value`: spins a bounded time, so that a neighbour who wants
+ * the core gets it, then sleeps. */
+static void await_epoch(uint32_t value) {
     for (int i = 0; i < SPINS; i++) {
-        if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value) return;
+        if (__atomic_load_n(&pool.epoch, __ATOMIC_ACQUIRE) != value) return;
         RELAX();
     }
-    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == value) futex_wait(word, value);
+    /* Sequentially consistent, as in open_step: either the opener sees the sleeper or the sleeper
+     * the new epoch. */
+    __atomic_add_fetch(&pool.sleepers, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&pool.epoch, __ATOMIC_SEQ_CST) == value) futex_wait(&pool.epoch, value);
+    __atomic_sub_fetch(&pool.sleepers, 1, __ATOMIC_SEQ_CST);
 }
 
-void ei_barrier_wait(ei_barrier *b) {
-    uint32_t generation = __atomic_load_n(&b->generation, __ATOMIC_ACQUIRE);
-    if (__atomic_add_fetch(&b->arrived, 1, __ATOMIC_ACQ_REL) == b->parties) {
-        __atomic_store_n(&b->arrived, 0, __ATOMIC_RELAXED);
-        __atomic_store_n(&b->generation, generation + 1, __ATOMIC_RELEASE);
-        futex_wake(&b->generation);
-    } else {
-        wait_change(&b->generation, generation);
-    }
+/* Opens a step of so many shares; 0: the job is over. */
+static void open_step(int shares) {
+    uint32_t epoch = pool.epoch + 1; /* one opener at a time */
+    __atomic_store_n(&pool.completed, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&pool.ticket, (uint64_t)epoch << 32 | (uint64_t)shares << 16,
+                     __ATOMIC_RELEASE);
+    __atomic_store_n(&pool.epoch, epoch, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&pool.sleepers, __ATOMIC_SEQ_CST)) futex_wake(&pool.epoch);
 }
 
-static struct {
-    pthread_mutex_t lock; /* held for the whole of a job */
-    int workers;          /* started, the caller of a job not counted */
-    pid_t owner;          /* a forked child has none of the parent's threads */
-    ei_job job;
-    void *context;
-    int threads;                                      /* of the job */
-    uint32_t generation __attribute__((aligned(64))); /* raised for every job */
-    uint32_t finished __attribute__((aligned(64)));   /* workers done with the job */
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
+/* Draws a share of the open step and does it; false where there is none to draw. */
+static bool draw(int tid) {
+    uint64_t ticket = __atomic_load_n(&pool.ticket, __ATOMIC_ACQUIRE);
+    int share = (int)(ticket & 0xffff), shares = (int)(ticket >> 16 & 0xffff);
+    if (share >= shares || tid >= __atomic_load_n(&pool.threads, __ATOMIC_RELAXED)) return false;
+    if (!__atomic_compare_exchange_n(&pool.ticket, &ticket, ticket + 1, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_RELAXED))
+        return true; /* another was quicker: look again */
+    const ei_job *job = pool.job;
+    job->share(job->context, share, shares, tid);
+    if (__atomic_add_fetch(&pool.completed, 1, __ATOMIC_ACQ_REL) == (uint32_t)shares)
+        open_step(job->next(job->context, tid));
+    return true;
+}
 
 static void *worker(void *argument) {
     int tid = (int)(intptr_t)argument;
-    /* The generation this worker was started in is passed over: its first job is the next. */
-    uint32_t seen = __atomic_load_n(&pool.generation, __ATOMIC_ACQUIRE);
-    __atomic_add_fetch(&pool.finished, 1, __ATOMIC_ACQ_REL);
-    futex_wake(&pool.finished);
+    __atomic_add_fetch(&pool.started, 1, __ATOMIC_ACQ_REL);
     for (;;) {
-        wait_change(&pool.generation, seen);
-        seen++;
-        if (tid < pool.threads) pool.job(pool.context, tid, pool.threads);
-        __atomic_add_fetch(&pool.finished, 1, __ATOMIC_ACQ_REL);
-        futex_wake(&pool.finished);
+        uint32_t epoch = __atomic_load_n(&pool.epoch, __ATOMIC_ACQUIRE);
+        while (draw(tid)) {
+        }
+        await_epoch(epoch);
     }
     return NULL;
-}
-
-/* Waits until `count` workers have counted themselves in `finished`. */
-static void wait_finished(uint32_t count) {
-    for (;;) {
-        uint32_t now = __atomic_load_n(&pool.finished, __ATOMIC_ACQUIRE);
-        if (now == count) return;
-        wait_change(&pool.finished, now);
-    }
 }
 
 static bool start_worker(int tid) {
@@ -107,32 +122,42 @@ int ei_pool_grow(int threads) {
     if (pool.owner != getpid()) {
         pool.owner = getpid();
         pool.workers = 0;
+        pool.sleepers = pool.started = 0;
     }
-    while (pool.workers < threads - 1) {
-        __atomic_store_n(&pool.finished, 0, __ATOMIC_RELEASE);
-        if (!start_worker(pool.workers + 1)) break;
-        wait_finished(1);
-        pool.workers++;
-    }
+    while (pool.workers < threads - 1 && start_worker(pool.workers + 1)) pool.workers++;
+    /* Until all have started: what starting a thread allocates is not left to the first run. */
+    while (__atomic_load_n(&pool.started, __ATOMIC_ACQUIRE) < (uint32_t)pool.workers) sched_yield();
     int count = pool.workers + 1;
     pthread_mutex_unlock(&pool.lock);
     return count;
 }
 
-bool ei_pool_run(ei_job job, void *context, int threads) {
+bool ei_pool_run(const ei_job *job, int threads) {
     if (pthread_mutex_trylock(&pool.lock)) return false;
     if (pool.owner != getpid() || pool.workers < threads - 1) {
         pthread_mutex_unlock(&pool.lock);
         return false;
     }
-    pool.job = job;
-    pool.context = context;
-    pool.threads = threads;
-    __atomic_store_n(&pool.finished, 0, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&pool.generation, 1, __ATOMIC_RELEASE);
-    futex_wake(&pool.generation);
-    job(context, 0, threads);
-    wait_finished((uint32_t)pool.workers);
+    int shares = job->next(job->context, 0);
+    if (shares) {
+        pool.job = job;
+        __atomic_store_n(&pool.threads, threads, __ATOMIC_RELAXED);
+        open_step(shares);
+        for (;;) {
+            uint32_t epoch = __atomic_load_n(&pool.epoch, __ATOMIC_ACQUIRE);
+            while (draw(0)) {
+            }
+            uint64_t ticket = __atomic_load_n(&pool.ticket, __ATOMIC_ACQUIRE);
+            if (!(ticket >> 16 & 0xffff)) break;
+            await_epoch(epoch);
+        }
+    }
     pthread_mutex_unlock(&pool.lock);
     return true;
+}
+
+void ei_job_alone(const ei_job *job) {
+    int shares;
+    while ((shares = job->next(job->context, 0)))
+        for (int i = 0; i < shares; i++) job->share(job->context, i, shares, 0);
 }

@@ -16,6 +16,7 @@ struct ei_session {
     ei_node *nodes;
     ei_tensor **pointers;
     uint64_t bytes;
+    uint8_t *split; /* per step: whether its work is worth more than one worker */
     int threads;
     int failed; /* step, -1 */
 };
@@ -23,14 +24,31 @@ struct ei_session {
 /* One run: what the workers share. */
 typedef struct run {
     ei_session *session;
-    int first, end;
-    uint64_t *ns; /* per step, or NULL */
+    int step, end;   /* the step that is open; -1 before the first */
+    uint64_t *ns;    /* per step, or NULL */
+    uint64_t opened; /* when the open step was */
     int status, failed;
-    ei_barrier barrier;
 } run;
 
 static size_t align_up(size_t n) {
     return (n + EI_ALIGN - 1) / EI_ALIGN * EI_ALIGN;
+}
+
+/* Below this many bytes touched and multiply-adds, handing a share to another core (about 0.2 us)
+ * costs more than it saves. */
+enum { SPLIT_BYTES = 32768, SPLIT_MACS = 150000 };
+
+static bool worth_splitting(const ei_node *n) {
+    if (!n->kernel || !n->kernel->parallel) return false;
+    uint64_t bytes = 0, outputs = n->n_out ? (uint64_t)ei_count(n->out[0]) : 0;
+    for (int i = 0; i < n->n_in; i++) bytes += n->in[i] ? n->in[i]->bytes : 0;
+    for (int i = 0; i < n->n_out; i++) bytes += n->out[i]->bytes;
+    /* A convolution reads every weight once for each pixel: weights * pixels multiply-adds. */
+    bool linear = n->op == EI_OP_CONV_2D || n->op == EI_OP_FULLY_CONNECTED ||
+                  n->op == EI_OP_DEPTHWISE_CONV_2D || n->op == EI_OP_TRANSPOSE_CONV;
+    uint64_t channels = n->n_out && n->out[0]->rank ? n->out[0]->dims[n->out[0]->rank - 1] : 1;
+    uint64_t macs = linear && channels ? outputs / channels * n->in[1]->bytes : 0;
+    return bytes > SPLIT_BYTES || macs > SPLIT_MACS;
 }
 
 static void bind(ei_session *s) {
@@ -45,6 +63,7 @@ static void bind(ei_session *s) {
         s->nodes[i] = p->nodes[i];
         s->nodes[i].in = s->pointers + (p->nodes[i].in - (ei_tensor *const *)p->pointers);
         s->nodes[i].out = s->pointers + (p->nodes[i].out - (ei_tensor *const *)p->pointers);
+        s->split[i] = worth_splitting(&s->nodes[i]);
     }
 }
 
@@ -69,12 +88,13 @@ int ei_session_create(const ei_plan *plan, int threads, ei_session **out, ei_err
     s->tensors = malloc(tensors);
     s->nodes = malloc(nodes);
     s->pointers = malloc(pointers);
-    if (!s->arena || !s->scratch || !s->tensors || !s->nodes || !s->pointers) {
+    s->split = malloc((size_t)h->n_steps + 1);
+    if (!s->arena || !s->scratch || !s->tensors || !s->nodes || !s->pointers || !s->split) {
         ei_session_destroy(s);
         return ei_fail(err, EI_E_MEMORY, "out of memory: a session needs %llu bytes",
                        (unsigned long long)(arena + scratch));
     }
-    s->bytes = sizeof *s + arena + scratch + EI_ALIGN + tensors + nodes + pointers;
+    s->bytes = sizeof *s + arena + scratch + EI_ALIGN + tensors + nodes + pointers + h->n_steps + 1;
     /* Touch everything now: the first run must not fault pages in, nor read rubbish. */
     memset(s->arena, 0, arena);
     memset(s->scratch, 0, scratch + EI_ALIGN);
@@ -91,6 +111,7 @@ void ei_session_destroy(ei_session *s) {
     free(s->tensors);
     free(s->nodes);
     free(s->pointers);
+    free(s->split);
     free(s);
 }
 
@@ -131,35 +152,36 @@ static void fail_step(run *r, int step, int status) {
         r->failed = step;
 }
 
-/* Every worker walks the same steps, with a barrier after each: a step reads what others wrote. */
-static void walk(void *context, int tid, int threads) {
+static void share(void *context, int share, int shares, int tid) {
     run *r = context;
     ei_session *s = r->session;
-    ei_work work = {tid, threads, s->scratch + s->stride * (size_t)tid};
-    ei_work alone = {0, 1, s->scratch};
-    for (int i = r->first; i < r->end; i++) {
-        const ei_node *node = &s->nodes[i];
-        uint64_t start = r->ns && tid == 0 ? now_ns() : 0;
-        int status = EI_OK;
-        /* After a failure the rest is skipped, not left: others may wait at the next barrier. */
-        if (__atomic_load_n(&r->status, __ATOMIC_ACQUIRE))
-            status = EI_OK;
-        else if (!node->kernel)
-            status = EI_E_DELEGATE;
-        else if (node->kernel->parallel)
-            status = node->kernel->run(node, &work);
-        else if (tid == 0)
-            status = node->kernel->run(node, &alone);
-        if (status) fail_step(r, i, status);
-        if (threads > 1) ei_barrier_wait(&r->barrier);
-        if (r->ns && tid == 0) r->ns[i] = now_ns() - start;
+    const ei_node *node = &s->nodes[r->step];
+    ei_work work = {share, shares, s->scratch + s->stride * (size_t)tid};
+    int status = node->kernel ? node->kernel->run(node, &work) : EI_E_DELEGATE;
+    if (status) fail_step(r, r->step, status);
+}
+
+/* Steps that one worker does alone are done here, by who finished the step before: what they read
+ * is then in that core's cache, and nobody else is bothered. */
+static int next(void *context, int tid) {
+    run *r = context;
+    ei_session *s = r->session;
+    for (;;) {
+        if (r->ns) {
+            uint64_t now = now_ns();
+            if (r->opened) r->ns[r->step] = now - r->opened;
+            r->opened = now;
+        }
+        if (__atomic_load_n(&r->status, __ATOMIC_ACQUIRE) || ++r->step >= r->end) return 0;
+        if (s->threads > 1 && s->split[r->step]) return s->threads;
+        share(r, 0, 1, tid);
     }
 }
 
 static int run_range(ei_session *s, int first, int count, uint64_t *ns) {
-    run r = {.session = s, .first = first, .end = first + count, .ns = ns, .failed = -1};
-    r.barrier.parties = (uint32_t)s->threads;
-    if (s->threads == 1 || !ei_pool_run(walk, &r, s->threads)) walk(&r, 0, 1);
+    run r = {.session = s, .step = first - 1, .end = first + count, .ns = ns, .failed = -1};
+    ei_job job = {next, share, &r};
+    if (s->threads == 1 || !ei_pool_run(&job, s->threads)) ei_job_alone(&job);
     s->failed = r.failed;
     return r.status;
 }
