@@ -102,6 +102,9 @@ const char *ei_version(void);
 int ei_isa_has(int isa);          /* 1 when this machine can run that ISA's kernels */
 int ei_isa_best(void);            /* the best here; EDGEINFER_ISA=name forces a lesser one */
 const char *ei_isa_name(int isa); /* "ref", "avx2", ...; NULL when unknown */
+/* Kernels that an ISA adds: "avx2/conv_2d_q8" for i = 0, 1, ...; NULL beyond the last one and for
+ * the ISAs of other machines. */
+const char *ei_isa_kernel(int isa, int i);
 
 /* Opens a plan in memory. `data` is borrowed, must stay valid, and must be 64-byte aligned (a
  * mapped file is). The whole file is checked: sizes, offsets, checksum, every step's kernel. */

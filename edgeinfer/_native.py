@@ -57,6 +57,14 @@ def isas() -> tuple[str, ...]:
     return tuple(name for i, name in enumerate(ISAS) if lib.ei_isa_has(i))
 
 
+def kernels(isa: str) -> tuple[str, ...]:
+    """Names of the kernels that an ISA adds ("avx2/conv_2d_q8"); none for other machines' ISAs."""
+    code, found = ISAS.index(isa), []
+    while (name := lib.ei_isa_kernel(code, len(found))) != ffi.NULL:
+        found.append(ffi.string(name).decode())
+    return tuple(found)
+
+
 def pack_params(struct: str, values: dict[str, Any]) -> bytes:
     """Bytes of `ei_<struct>_params` with the fields given; b"" where `struct` is empty."""
     if not struct:

@@ -30,6 +30,15 @@ static const ei_kernel *const *const *chain(int isa) {
     }
 }
 
+const char *ei_isa_kernel(int isa, int i) {
+    const ei_kernel *const *own = *chain(isa); /* the first table is the ISA's own */
+    if (isa < 0 || isa >= EI_ISAS || i < 0 || (own == ei_table_ref && isa != EI_ISA_REF))
+        return NULL;
+    for (int k = 0; own[k]; k++)
+        if (k == i) return own[k]->name;
+    return NULL;
+}
+
 const ei_kernel *ei_find_kernel(int isa, const ei_node *node) {
     for (const ei_kernel *const *const *table = chain(isa); *table; table++)
         for (const ei_kernel *const *k = *table; *k; k++)

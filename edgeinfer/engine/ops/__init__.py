@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -65,10 +66,10 @@ def rule(*ops: str) -> Callable[[Lower], Lower]:
     return register
 
 
+@cache
 def _load() -> dict[str, Lower]:
-    if not _rules:
-        for family in FAMILIES:
-            import_module(f"{__name__}.{family}")
+    for family in FAMILIES:
+        import_module(f"{__name__}.{family}")
     return _rules
 
 

@@ -1,0 +1,392 @@
+"""What every kernel variant is tried on: one list, walked for every ISA and compared with `ref`.
+
+Sizes lie at, below and above the widths of vectors and tiles. A case names the kernels that may run
+it (`Case.kernels`); of an ISA's tables, best first, the first that has one of them must run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import conv_cases
+import numpy as np
+from conv_cases import ACTIVATIONS, SIZES, Edge
+from oracle import const, single, tensor, values
+from recurrent import lstm
+
+from edgeinfer.engine.graph import Graph, Node
+from edgeinfer.engine.tensor import Tensor, per_tensor
+
+#: ISA -> the tables its plans choose from, best first, without "ref".
+CHAINS = {
+    "avx2": ("avx2",),
+    "avx512vnni": ("avx512vnni", "avx2"),
+    "neon": ("neon",),
+    "dotprod": ("dotprod", "neon"),
+}
+EIGHT_BIT = ("int8", "uint8")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One graph and its inputs.
+
+    `kernels`: names without their folder, a special one before the general one. `bound`: largest
+    error of floats, of the largest magnitude (0: the same bits). `memory`: "unaligned" or "in
+    place", how the tensors of the node `node` must lie. `runs`: how often it runs, for states.
+    """
+
+    name: str
+    kernels: tuple[str, ...]
+    graph: Graph
+    feeds: dict[str, np.ndarray]
+    bound: float = 0.0
+    memory: str = ""
+    node: str = ""
+    runs: int = 1
+
+    def expected(self, tables: dict[str, tuple[str, ...]], isa: str) -> str:
+        """The kernel that must run the case: "avx2/add"; "ref/..." where the ISA has none."""
+        for table in CHAINS[isa]:
+            for kernel in self.kernels:
+                if f"{table}/{kernel}" in tables[table]:
+                    return f"{table}/{kernel}"
+        return f"ref/{self.kernels[-1]}"
+
+
+def _feeds(graph: Graph, seed: int, ends: bool = False) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    if not ends:
+        return {name: values(rng, t) for name, t in graph.inputs.items()}
+    found = {}
+    for name, t in graph.inputs.items():
+        info = np.iinfo(t.dtype)
+        found[name] = rng.choice([info.min, info.max, t.zero], t.shape).astype(t.dtype)
+    return found
+
+
+def _case(name: str, kernel: str | tuple[str, ...], graph: Graph, **more: Any) -> Case:
+    kernels = (kernel,) if isinstance(kernel, str) else kernel
+    return Case(name, kernels, graph, _feeds(graph, len(name)), **more)
+
+
+# Layers with weights: sums in another order and fused multiply-adds, where floats.
+
+_FLOAT_BOUND = 1e-5
+Layers = Callable[[str], Iterator[conv_cases.Layer]]
+
+
+def _layers(base: str, layers: Layers, dtype: str, *special: str) -> Iterator[Case]:
+    suffix = "f32" if dtype == "float32" else "q8"
+    kernels = tuple(f"{base}_{suffix}{s}" for s in (*special, ""))
+    for i, (name, graph, make) in enumerate(layers(dtype)):
+        feeds = _feeds(graph, i, make.ends and bool(i % 2))
+        if dtype == "float32":  # sums of about one size, so that the bound holds after clamping
+            feeds = {n: np.sign(v) * np.minimum(np.abs(v), 2) for n, v in feeds.items()}
+        yield Case(name, kernels, graph, feeds, _FLOAT_BOUND)
+
+
+def _conv(dtype: str) -> Iterator[Case]:
+    yield from _layers("conv_2d", conv_cases.conv, dtype)
+    yield from _layers("conv_2d", conv_cases.multiplied, dtype)
+    yield from _layers("conv_2d", lambda d: conv_cases.full(d, "CONV_2D"), dtype, "_full")
+    for case in _layers("conv_2d", conv_cases.padded, dtype):
+        if case.name.startswith("CONV"):
+            yield case
+
+
+def _depthwise(dtype: str) -> Iterator[Case]:
+    base = "depthwise_conv_2d"
+    yield from _layers(base, conv_cases.depthwise, dtype)
+    yield from _layers(base, lambda d: conv_cases.full(d, "DEPTHWISE_CONV_2D"), dtype, "_full")
+    for case in _layers(base, conv_cases.padded, dtype):
+        if case.name.startswith("DEPTHWISE"):
+            yield case
+
+
+def _dense(dtype: str) -> Iterator[Case]:
+    base = "fully_connected"
+    yield from _layers(base, conv_cases.dense, dtype)
+    yield from _layers(base, lambda d: conv_cases.full(d, "FULLY_CONNECTED"), dtype, "_full")
+
+
+# Elementwise operators and those without weights: the same bits in floats too.
+
+_COUNTS = (*SIZES, 127, 128, 129, 191)
+_SHAPES = (
+    ((3, 33), (33,)), ((3, 17), (3, 1)), ((2, 3, 16), (1,)), ((1,), (2, 40)), ((4, 1, 9), (5, 9)),
+    ((1, 4, 5, 8), (1, 1, 1, 8)), ((1, 4, 5, 8), (1, 4, 5, 1)), ((2, 1, 65), (1, 3, 65)),
+)  # fmt: skip
+_BINARY = {
+    "ADD": ("float32", "int32", *EIGHT_BIT), "SUB": ("float32", "int32", *EIGHT_BIT),
+    "MUL": ("float32", "int32", *EIGHT_BIT), "MAXIMUM": ("float32", "int32", *EIGHT_BIT),
+    "MINIMUM": ("float32", "int32", *EIGHT_BIT), "DIV": ("float32",),
+    "SQUARED_DIFFERENCE": ("float32", "int32"),
+}  # fmt: skip
+
+
+def _quant(rng: np.random.Generator, dtype: str, scale: float) -> Any:
+    if dtype not in EIGHT_BIT:
+        return None
+    zero = int(rng.choice([0, 1, 77, 128, 254, 255])) + int(np.iinfo(dtype).min)
+    return per_tensor(float(np.float32(scale)), zero)
+
+
+def _binary_graph(op: str, dtype: str, shapes: Any, seed: int) -> Graph:
+    rng = np.random.default_rng(seed)
+    # Ratios to the output's scale between 2^-9 and 2^7, both operands alike or far apart.
+    scales = 2.0 ** rng.uniform(-9, 7, 2) if seed % 2 else 2.0 ** rng.uniform(-3, 1, 2)
+    if op == "MUL":
+        scales[1] = float(rng.choice([0.01, 1.0, 90.0]))
+    a, b = (
+        tensor(n, s, dtype, _quant(rng, dtype, v))
+        for n, s, v in zip("ab", shapes, scales, strict=True)
+    )
+    y = tensor("y", np.broadcast_shapes(*shapes), dtype, _quant(rng, dtype, 1.0))
+    if op in ("MAXIMUM", "MINIMUM"):
+        b.quant = y.quant = a.quant
+    activation = "NONE" if dtype == "int32" else ACTIVATIONS[seed % 4]
+    return single(op, [a, b], [y], fused_activation_function=activation)
+
+
+def _binary(dtype: str) -> Iterator[Case]:
+    for op, types in _BINARY.items():
+        shapes = [((n,), (n,)) for n in _COUNTS] + [((2, n), (2, n)) for n in (5, 40)]
+        for seed, pair in enumerate([*shapes, *_SHAPES] if dtype in types else []):
+            yield _case(f"{op} {pair}", op.lower(), _binary_graph(op, dtype, pair, seed))
+
+
+def _pool(dtype: str) -> Iterator[Case]:
+    for op in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
+        for i, c in enumerate((*SIZES, 48, 100)):
+            for size, stride, padding in ((2, 2, "VALID"), (3, 1, "SAME"), (3, 2, "SAME")):
+                make = Edge(dtype, i, ends=dtype != "float32")
+                activation = ACTIVATIONS[i % 4]
+                x = make.input("x", (1 + i % 2, 5, 6, c))
+                y = make.pool(x, op, size, stride, padding, activation)
+                general, eight = op.lower(), dtype in EIGHT_BIT and c >= 16 and op[0] == "M"
+                kernels = ("max_pool_q8", general) if eight else general
+                yield _case(f"{op} {c} {size} {stride}", kernels, make.graph(y))
+
+
+def _reduce(dtype: str) -> Iterator[Case]:
+    ops = ["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"]
+    for op in ops if dtype in EIGHT_BIT else [*ops, "REDUCE_PROD"]:
+        for i, n in enumerate((*SIZES, 200)):
+            for shape, axes in (((2, 3, 4, n), (1, 2)), ((3, n), (1,)), ((2, n, 3), (1,))):
+                rng = np.random.default_rng(i)
+                x = tensor("x", shape, dtype, _quant(rng, dtype, 0.1))
+                kept = tuple(d for k, d in enumerate(shape) if k not in axes)
+                y = tensor("y", kept, dtype, x.quant)
+                if op in ("MEAN", "SUM") and x.quant is not None:
+                    y.quant = _quant(rng, dtype, float(rng.choice([0.003, 0.1, 4.0])))
+                yield _case(
+                    f"{op} {shape} {axes}",
+                    op.lower(),
+                    single(op, [x, const("axes", axes)], [y], keep_dims=False),
+                )
+
+
+def _softmax(dtype: str) -> Iterator[Case]:
+    low = 0 if dtype == "float32" else int(np.iinfo(dtype).min)
+    for op, scale, zero in (("SOFTMAX", 1 / 256, low), ("LOG_SOFTMAX", 16 / 256, low + 255)):
+        for i, n in enumerate((*SIZES, 129, 300)):
+            rng = np.random.default_rng(i)
+            x = tensor("x", (3, n), dtype, _quant(rng, dtype, 2.0 ** rng.uniform(-6, 1)))
+            y = tensor("y", (3, n), dtype, (scale, zero) if x.quant else None)
+            graph = single(op, [x], [y], **({"beta": (1.0, 0.5)[i % 2]} if scale < 0.01 else {}))
+            yield _case(f"{op} {n}", op.lower(), graph)
+
+
+_FUNCTIONS = (
+    "ABS", "NEG", "SQUARE", "SIGN", "SQRT", "RSQRT", "EXP", "LOG", "SIN", "COS", "FLOOR", "CEIL",
+    "ROUND", "LOGISTIC", "TANH", "ELU", "GELU",
+)  # fmt: skip
+
+
+def _unary(dtype: str) -> Iterator[Case]:
+    for op in ("HARD_SWISH", "LEAKY_RELU", *_FUNCTIONS):
+        kernel = "unary" if op in _FUNCTIONS else op.lower()
+        for n in _COUNTS if op in ("HARD_SWISH", "LEAKY_RELU", "TANH") else (1, 9, 33, 129):
+            x, y = tensor("x", (n,), dtype), tensor("y", (n,), dtype)
+            graph = single(op, [x], [y], **({"alpha": 0.1} if op == "LEAKY_RELU" else {}))
+            yield _case(f"{op} {n}", kernel, graph)
+
+
+def _lookup(dtype: str) -> Iterator[Case]:
+    for op in ("LOGISTIC", "TANH", "LEAKY_RELU"):
+        for i, n in enumerate((*_COUNTS, 1000)):
+            make = Edge(dtype, i)
+            y = make.unary(make.input("x", (n,)), op, **({"alpha": 0.2} if op[1] == "E" else {}))
+            yield _case(f"{op} {n}", "lookup", make.graph(y))
+
+
+def _quantize(dtype: str) -> Iterator[Case]:
+    outputs = {"float32": (*EIGHT_BIT, "int16"), "int16": EIGHT_BIT, "int8": ("int16", "int32")}
+    for out in outputs[dtype]:
+        for i, n in enumerate(_COUNTS):
+            zero = 0 if out in ("int16", "int32") else (-128, -1, 100)[i % 3]
+            zero += 128 * (out == "uint8")
+            x = tensor("x", (n,), dtype, None if dtype == "float32" else (0.05, 0))
+            y = tensor("y", (n,), out, ((0.5, 0.07, 2.0**-9)[i % 3], zero))
+            case = _case(f"{dtype} to {out} {n}", "quantize", single("QUANTIZE", [x], [y]))
+            if dtype == "float32":  # ties, and what lies far outside
+                ties = [1.25, -0.25, 3e9, -3e9, np.inf, -np.inf, np.nan, 0.75]
+                case.feeds["x"][: min(n, 8)] = ties[:n]
+            yield case
+
+
+_SIZES_2D = (((3, 4), (6, 8)), ((5, 7), (3, 3)), ((1, 1), (4, 5)), ((4, 4), (7, 9)))
+
+
+def _resize(dtype: str) -> Iterator[Case]:
+    for kind in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"):
+        for i, c in enumerate(SIZES):
+            (h, w), size = _SIZES_2D[i % 4]
+            modes = {"align_corners": i % 3 == 1, "half_pixel_centers": i % 3 == 2}
+            quant = _quant(np.random.default_rng(i), dtype, 0.1)
+            x = tensor("x", (1 + i % 2, h, w, c), dtype, quant)
+            y = tensor("y", (x.shape[0], *size, c), dtype, quant)
+            graph = single(kind, [x, const("size", size)], [y], **modes)
+            kernel = "resize_bilinear" if kind[7] == "B" else "resize_nearest"
+            yield _case(f"{kind} {c} {size}", kernel, graph)
+
+
+def _concatenation(dtype: str) -> Iterator[Case]:
+    for i, n in enumerate(SIZES):
+        axis = 3 if i % 3 else 1
+        shapes = [[2, 3, 2, 4] for _ in range(1 + i % 4)]
+        for k, shape in enumerate(shapes):
+            shape[axis] = n + k
+        rng = np.random.default_rng(i)
+        quant = _quant(rng, dtype, 0.1)
+        parts = [tensor(f"x{k}", tuple(s), dtype, quant) for k, s in enumerate(shapes)]
+        if dtype == "uint8" and i % 2:  # through a table
+            parts[0].quant = _quant(rng, dtype, 0.17)
+        whole = list(shapes[0])
+        whole[axis] = sum(s[axis] for s in shapes)
+        y = tensor("y", tuple(whole), dtype, quant)
+        attrs = {"axis": axis, "fused_activation_function": "NONE"}
+        yield _case(
+            f"{shapes} along {axis}", "concatenation", single("CONCATENATION", parts, [y], **attrs)
+        )
+
+
+def _lstm(dtype: str) -> Iterator[Case]:
+    for seed, more in enumerate([{}, {"batch": 2}, {"batch": 3, "time_major": True}]):
+        graph = lstm(dtype, seed, **more)  # type: ignore[arg-type]
+        yield _case(f"{more}", "lstm", graph, runs=3)
+
+
+# The same kernels between neighbours: tensors at odd addresses, or input and output in one place.
+
+
+def _raised(t: Tensor, name: str) -> tuple[Node, Tensor]:
+    """A copy that no pass removes: the maximum with a constant row of least values."""
+    info = None if t.dtype == "float32" else np.iinfo(t.dtype)
+    least = np.full(t.shape[-1:], -np.inf if info is None else info.min)
+    other = const(f"{name}/least", least, t.dtype, t.quant)
+    out = replace(t, name=name, data=None)
+    return Node("MAXIMUM", [t, other], [out], {}, name), out
+
+
+def _joined(parts: list[Tensor], name: str) -> tuple[Node, Tensor]:
+    first = parts[0]
+    shape = (sum(t.shape[0] for t in parts), *first.shape[1:])
+    out = replace(first, name=name, shape=shape)
+    attrs = {"axis": 0, "fused_activation_function": "NONE"}
+    return Node("CONCATENATION", [*parts], [out], attrs, name), out
+
+
+def in_place(case: Case) -> Case:
+    """The case with inputs and output that are the plan's own and die at once."""
+    node = case.graph.nodes[0]
+    raised = {id(t): _raised(t, f"{t.name}/raised") for t in case.graph.inputs.values()}
+    inputs = [raised[id(t)][1] if id(t) in raised else t for t in node.inputs]
+    last, y = _raised(node.outputs[0], "out")
+    nodes = [n for n, _ in raised.values()] + [replace(node, inputs=inputs), last]
+    graph = Graph("g", nodes, case.graph.inputs, {"out": y})
+    return replace(case, graph=graph, memory="in place", node=node.name)
+
+
+def unaligned(case: Case) -> Case:
+    """The case with tensors inside larger ones, behind another of the same (odd) size."""
+    node = case.graph.nodes[0]
+    nodes, outputs, moved = [], [], {}
+    for t in case.graph.inputs.values():
+        (n0, first), (n1, second) = _raised(t, f"{t.name}/0"), _raised(t, f"{t.name}/1")
+        join, both = _joined([first, second], f"{t.name}/both")
+        nodes += [n0, n1, join]
+        outputs.append(both)
+        moved[id(t)] = second
+    inputs = [moved.get(id(t), t) for t in node.inputs]
+    last, again = _raised(node.outputs[0], "again")
+    join, both = _joined([again, node.outputs[0]], "out")
+    nodes += [replace(node, inputs=inputs), last, join]
+    graph = Graph("g", nodes, case.graph.inputs, {t.name: t for t in (*outputs, both)})
+    return replace(case, graph=graph, memory="unaligned", node=node.name)
+
+
+def _between(groups: tuple[str, ...], move: Callable[[Case], Case]) -> Callable[..., Any]:
+    def cases(dtype: str) -> Iterator[Case]:
+        for name in groups:
+            if dtype not in GROUPS[name][1]:
+                continue
+            alone = [c for c in GROUPS[name][0](dtype) if _movable(c, move is in_place)]
+            for case in alone[:: max(1, len(alone) // 8)]:
+                yield move(case)
+
+    return cases
+
+
+def _movable(case: Case, same_shape: bool) -> bool:
+    """One node, of odd sizes; of one shape where it shall work in place."""
+    graph = case.graph
+    tensors = [*graph.inputs.values(), *graph.outputs.values()]
+    if len(graph.nodes) != 1 or any(t.shape[-1] == 1 for t in tensors):
+        return False
+    if same_shape:
+        return len({t.shape for t in tensors}) == 1
+    return all(t.bytes % 64 for t in tensors)
+
+
+_ALL = ("float32", *EIGHT_BIT)
+_WEIGHTED = ("conv", "depthwise", "dense")
+_ELEMENTWISE = ("binary", "softmax", "unary", "lookup")
+Cases = Callable[[str], Iterator[Case]]
+
+#: Group -> its cases and the types it has them for.
+GROUPS: dict[str, tuple[Cases, tuple[str, ...]]] = {
+    "conv": (_conv, _ALL),
+    "depthwise": (_depthwise, _ALL),
+    "dense": (_dense, _ALL),
+    "binary": (_binary, (*_ALL, "int32")),
+    "pool": (_pool, _ALL),
+    "reduce": (_reduce, (*_ALL, "int32")),
+    "softmax": (_softmax, _ALL),
+    "unary": (_unary, ("float32",)),
+    "lookup": (_lookup, EIGHT_BIT),
+    "quantize": (_quantize, ("float32", "int16", "int8")),
+    "resize": (_resize, (*_ALL, "int16")),
+    "concatenation": (_concatenation, (*_ALL, "int16", "int64", "bool")),
+    "lstm": (_lstm, ("float32", "int8")),
+}
+GROUPS["in place"] = (_between(_ELEMENTWISE, in_place), _ALL)
+GROUPS["unaligned"] = (_between((*_WEIGHTED, *_ELEMENTWISE, "pool", "resize"), unaligned), _ALL)
+#: (group, type, rounding): every group's, in both roundings where integers are requantised.
+PARTS = [
+    (group, dtype, rounding)
+    for group, (_, types) in GROUPS.items()
+    for dtype in types
+    for rounding in ("xnnpack", "tflite")
+    if rounding == "xnnpack" or dtype in EIGHT_BIT or group == "quantize"
+]
+
+
+@cache
+def cases(group: str, dtype: str) -> tuple[Case, ...]:
+    """The cases of a group for a type."""
+    return tuple(GROUPS[group][0](dtype))
