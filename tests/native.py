@@ -26,11 +26,16 @@ def compiler(target: str = "x86_64") -> str:
 
 
 def build(
-    folder: Path, program: str, *flags: str, target: str | None = None, optimise: str = "-O2"
+    folder: Path,
+    program: str,
+    *flags: str,
+    target: str | None = None,
+    optimise: str = "-O2",
+    cc: str = "",
 ) -> Path:
     """Compile `program` (relative to tests/) with the engine's sources; returns the executable."""
     target = target or _build.machine()
-    cc = compiler(target)
+    cc = cc or compiler(target)
     jobs = [(s, f) for s, f in _build.sources(target)]
     jobs.append((f"tests/{program}", _build.CFLAGS))
 

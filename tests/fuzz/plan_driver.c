@@ -5,36 +5,15 @@
  * Prints "mutants opened run". A run that takes longer than LIMIT seconds ends with status 14.
  * Without a mutation (COUNT 0) the file itself is run: for mutants that were dumped. */
 #define _POSIX_C_SOURCE 200809L
-#include "engine/plan.h"
+#include "plan_attempt.h"
 
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-enum { LIMIT = 10, SLOW = 14 };
-#define MAX_ARENA ((uint64_t)1 << 24) /* larger ones only cost time */
-
-static uint64_t state;
-
-static uint32_t next(void) { /* splitmix64 */
-    uint64_t z = state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (uint32_t)(z >> 32);
-}
-
+enum { SLOW = 14, THREADS = 2, MOST = 1 << 24 }; /* larger arenas only cost time */
 static void too_slow(int signal) {
     (void)signal;
     _exit(SLOW);
-}
-
-/* Memory of exactly that size: a read beyond it is seen by AddressSanitizer. */
-static uint8_t *exact(size_t size) {
-    void *p = NULL;
-    if (posix_memalign(&p, EI_ALIGN, size ? size : 1)) exit(3);
-    return p;
 }
 
 static uint8_t *read_file(const char *path, size_t *size) {
@@ -104,49 +83,7 @@ static void mutate(uint8_t *data, const uint8_t *original, size_t size) {
             memcpy(data + at, &word, 4);
         }
     }
-    memset(data + 12, 0, 4);
-    uint32_t crc = ei_crc32(0, data, size);
-    memcpy(data + 12, &crc, 4);
-}
-
-static void run(const ei_plan *plan, int threads) {
-    ei_session *session;
-    ei_error err;
-    if (ei_session_create(plan, threads, &session, &err)) return;
-    for (int i = 0; i < ei_plan_inputs(plan); i++) {
-        ei_tensor_info info;
-        int tensor = ei_plan_input(plan, i);
-        ei_plan_tensor(plan, tensor, &info);
-        if (plan->file_tensors[tensor].kind == EI_CONSTANT) continue;
-        uint8_t *p = ei_session_tensor(session, tensor);
-        for (uint64_t b = 0; b < info.bytes; b++) p[b] = (uint8_t)next();
-    }
-    ei_session_run(session);
-    ei_session_run(session);
-    ei_session_reset(session);
-    ei_session_destroy(session);
-}
-
-/* 0: refused, 1: opened, 2: run. */
-static int attempt(const uint8_t *data, size_t size) {
-    ei_plan *plan;
-    ei_error err;
-    if (ei_plan_open(data, size, &plan, &err)) return 0;
-    int done = 1;
-    if (ei_plan_arena_bytes(plan) <= MAX_ARENA && plan->scratch_bytes <= MAX_ARENA) {
-        alarm(LIMIT);
-        run(plan, 1);
-        run(plan, 2);
-        alarm(0);
-        done = 2;
-    }
-    for (int i = -1; i <= ei_plan_steps(plan); i++) {
-        int tensors[8];
-        ei_plan_step_name(plan, i);
-        ei_plan_step_tensors(plan, i, tensors, 8);
-    }
-    ei_plan_close(plan);
-    return done;
+    make_checksum_right(data, size);
 }
 
 int main(int argc, char **argv) {
@@ -158,7 +95,7 @@ int main(int argc, char **argv) {
     FILE *progress = fopen(argv[5], "wb");
     if (!progress || size < sizeof(ei_file_header)) return 3;
     signal(SIGALRM, too_slow);
-    if (!count && attempt(original, size) == 2) ran++;
+    if (!count && attempt(original, size, MOST, THREADS) == 2) ran++;
     for (uint64_t i = first; i < first + count; i++) {
         rewind(progress);
         fprintf(progress, "%llu\n", (unsigned long long)i);
@@ -167,7 +104,7 @@ int main(int argc, char **argv) {
         memcpy(data, original, size);
         mutate(data, original, size);
         if (argc > 6) write_file(argv[6], data, size);
-        int done = attempt(data, size);
+        int done = attempt(data, size, MOST, THREADS);
         opened += done > 0;
         ran += done > 1;
     }
