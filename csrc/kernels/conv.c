@@ -1,4 +1,4 @@
-#include "conv.h"
+#include "dynamic.h"
 
 static bool positive(const ei_tensor *t) {
     for (int i = 0; i < t->rank; i++)
@@ -23,7 +23,7 @@ static bool params(const ei_node *node, ei_conv *g) {
         return false;
     g->p = node->params;
     return positive(node->in[0]) && positive(node->out[0]) &&
-           node->in[0]->dtype == node->out[0]->dtype;
+           (ei_is_dynamic(node) || node->in[0]->dtype == node->out[0]->dtype);
 }
 
 static bool spatial(const ei_node *node, ei_conv *g) {
@@ -73,4 +73,23 @@ bool ei_depthwise_geometry(const ei_node *node, ei_conv *g) {
     g->depth = (int64_t)g->p->kernel_h * g->p->kernel_w;
     g->direct = false;
     return g->depth <= 1 << 16;
+}
+
+bool ei_conv_constants(const ei_node *n, const ei_conv *g, int64_t columns) {
+    if (ei_is_dynamic(n)) return ei_dynamic_packed(n, g, columns);
+    if (n->n_in != 5 || !ei_is_q8(n->in[0])) return false;
+    const ei_tensor *w = n->in[1], *bias = n->in[2], *scale = n->in[3], *shift = n->in[4];
+    uint64_t count = (uint64_t)columns;
+    bool fixed = ei_conv_fixed_point(n);
+    if (!bias || !bias->constant || bias->bytes != count * 4 || !scale || !scale->constant ||
+        scale->bytes != count * (uint64_t)ei_conv_scale_bytes(n) || fixed != (shift != NULL))
+        return false;
+    if (fixed && (!shift->constant || shift->bytes != count * 4)) return false;
+    for (int64_t i = 0; fixed && i < columns; i++) {
+        int32_t s = ((const int32_t *)shift->data)[i];
+        if (s < -31 || s > 30) return false;
+    }
+    int32_t lo = n->in[0]->dtype == EI_I8 ? -128 : 0;
+    return g->p->act_min >= lo && g->p->act_max <= lo + 255 && g->p->act_min <= g->p->act_max &&
+           w->zero >= -256 && w->zero <= 256;
 }

@@ -19,15 +19,22 @@ typedef struct ei_conv {
     bool direct;               /* rows of the left matrix are the input's own, at a distance of c */
 } ei_conv;
 
+/* Whether x was quantised at run time and the output is float (seven inputs, see ops.h). */
+static inline bool ei_is_dynamic(const ei_node *node) {
+    return node->n_in == 7;
+}
+
 /* Whether accumulators are requantised in fixed point (in[3] multiplier, in[4] shift) rather than
  * by a real scale (in[3]). EI_ROUND_TFLITE does so but for FULLY_CONNECTED. */
 static inline bool ei_conv_fixed_point(const ei_node *node) {
-    return node->rounding == EI_ROUND_TFLITE && node->op != EI_OP_FULLY_CONNECTED;
+    return node->rounding == EI_ROUND_TFLITE && node->op != EI_OP_FULLY_CONNECTED &&
+           !ei_is_dynamic(node);
 }
 
 /* Whether the scale (in[3]) is f64: LiteRT 2.3's reference FULLY_CONNECTED multiplies so. */
 static inline bool ei_conv_double(const ei_node *node) {
-    return node->rounding == EI_ROUND_TFLITE && node->op == EI_OP_FULLY_CONNECTED;
+    return node->rounding == EI_ROUND_TFLITE && node->op == EI_OP_FULLY_CONNECTED &&
+           !ei_is_dynamic(node);
 }
 
 /* Bytes of an element of in[3]. */
@@ -41,6 +48,11 @@ bool ei_conv_geometry(const ei_node *node, ei_conv *g);
 
 /* Fills the geometry of a DEPTHWISE_CONV_2D with multiplier 1; false unless everything agrees. */
 bool ei_depthwise_geometry(const ei_node *node, ei_conv *g);
+
+/* Whether the inputs after the weights are what an 8-bit kernel with packed weights can take: for
+ * each of `columns` constants of bias, scale and, in fixed point, shift, in bounds; limits within
+ * the output's type. Or what ei_dynamic_packed() says. */
+bool ei_conv_constants(const ei_node *n, const ei_conv *g, int64_t columns);
 
 /* Copies the patch of output pixel `row` (of the whole batch), channels of `group`, into `to`
  * (depth * size bytes); positions outside the image get `padding` (size bytes an element). */

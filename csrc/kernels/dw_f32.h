@@ -2,7 +2,8 @@
  *
  * Layout EI_LAYOUT_<ISA>_DW_F32, n = lcm(channels, lanes) / lanes blocks: in[1] blob
  * [n][taps][lanes] f32, in[2] f32 [n * lanes] bias; element e of block b is channel
- * (lanes * b + e) % channels. */
+ * (lanes * b + e) % channels. Taps go column by column, which is the order in which XNNPACK adds
+ * them up: so the sums are the same to the bit. */
 #ifndef EI_DW_F32_H
 #define EI_DW_F32_H
 
@@ -38,7 +39,8 @@ static inline int ei_dw_f32_run(const ei_node *n, const ei_work *work, int lanes
                                 void (*run_row)(const ei_dw_f32_row *)) {
     ei_conv g;
     ei_depthwise_geometry(n, &g);
-    const uint8_t *taps[EI_DW_TAPS];
+    const uint8_t *rows[EI_DW_TAPS], *taps[EI_DW_TAPS];
+    int32_t kh = g.p->kernel_h, kw = g.p->kernel_w;
     int64_t width = (int64_t)g.ow * g.c, row, end;
     ei_dw_f32_row r = {.w = n->in[1]->data,
                        .bias = n->in[2]->data,
@@ -52,7 +54,8 @@ static inline int ei_dw_f32_run(const ei_node *n, const ei_work *work, int lanes
     ei_dw_open(&ring, &g, n->in[0]->data, 4, 0, work->scratch);
     ei_split((int64_t)g.batch * g.oh, 1, work, &row, &end);
     for (; row < end; row++) {
-        ei_dw_taps(&ring, row / g.oh, (int32_t)(row % g.oh), taps);
+        ei_dw_taps(&ring, row / g.oh, (int32_t)(row % g.oh), rows);
+        for (int32_t i = 0; i < kh * kw; i++) taps[i] = rows[i % kh * kw + i / kh];
         r.y = (float *)n->out[0]->data + row * width;
         run_row(&r);
     }

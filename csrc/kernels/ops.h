@@ -67,7 +67,8 @@ typedef enum ei_op {
     EI_OP_FLIP_SIGN = 54,             /* int8 <-> uint8 by xor 0x80: same scale, zero + 128 */
     EI_OP_DELEGATE = 55,              /* a compiled part run by a delegate */
     EI_OP_REVERSE = 56,
-    EI_OPS = 57
+    EI_OP_DYNAMIC_QUANTIZE = 57, /* f32 -> 8 bits with scales made at run time */
+    EI_OPS = 58
 } ei_op;
 
 /* Layout of a step's weights. 0: as in the model file. Others are one ISA's packing, made by
@@ -100,6 +101,13 @@ typedef enum ei_layout {
  *   in[3] requantisation, quantised only: f32 scale[OC] for EI_ROUND_XNNPACK,
  *         i32 multiplier[OC] for EI_ROUND_TFLITE, but f64 scale[OC] where fully connected
  *   in[4] i32 shift[OC] for EI_ROUND_TFLITE (positive = left, as TFLite's output_shift)
+ * Float output of an 8-bit x that was quantised at run time (hybrid models; CONV_2D and
+ * FULLY_CONNECTED):
+ *   in[1] w, i8, zero point 0; in[2] bias, f32 [OC], or absent
+ *   in[3] f32 scale[OC] of the weights
+ *   in[4] f32 scale, in[5] i32 zero point of x, one for each image or, without padding, output row
+ *   in[6] absent (packed layouts: i32 sum of the weights of every column)
+ * y = fma(float(acc) * x_scale, w_scale, bias), as XNNPACK computes it, then act_fmin/act_fmax.
  * Zero points are in the tensors (w: 0 for i8, any for u8). act_min/act_max clamp the quantised
  * output (already within the type's range), act_fmin/fmax the float output. */
 typedef struct ei_conv_params {

@@ -122,6 +122,20 @@ typedef struct ei_quantize_params {
     int32_t multiplier, shift;
 } ei_quantize_params;
 
+/* DYNAMIC_QUANTIZE: the input in `batches` equal parts, each with the scale and zero point that
+ * cover its values and 0 (an f32 vector out[1] and an i32 vector out[2] of `batches`); i8 | u8 out,
+ * u8 being the i8 value and its zero point + 128. Or f32 out, and no out[1], out[2]: the input
+ * rounded to what those 8 bits stand for. NaN becomes the least value. */
+typedef enum ei_dynamic_method {
+    EI_DYNAMIC_XNNPACK = 0,    /* asymmetric, ties to even: XNNPACK's qd8 */
+    EI_DYNAMIC_ASYMMETRIC = 1, /* asymmetric, ties away from 0: TFLite's kernels */
+    EI_DYNAMIC_SYMMETRIC = 2   /* zero point 0, -127..127, ties away from 0: TFLite's kernels */
+} ei_dynamic_method;
+typedef struct ei_dynamic_params {
+    int32_t batches;
+    int32_t method; /* ei_dynamic_method */
+} ei_dynamic_params;
+
 /* DEQUANTIZE to f32: f16, or integers by the tensor's scale, or, where in[1] f32 scales and in[2]
  * i32 zero points are given, per channel of dimension `axis`. */
 typedef struct ei_dequantize_params {

@@ -124,7 +124,12 @@ void ei_rows_seek(ei_rows *r, int64_t line) {
         seek_piece(r, line);
         return;
     }
-    int64_t image = line / r->g->oh, top = line % r->g->oh * p->stride_h;
+    int64_t image = line / r->g->oh;
+    if (first && r->fills) {
+        r->fill = r->fills[image];
+        if (!r->copied) fill(r, r->ring, r->pitch / (int64_t)r->size);
+    }
+    int64_t top = line % r->g->oh * p->stride_h;
     if (first || r->next < top) r->next = top;
     for (; r->copied && r->next < top + r->span; r->next++) load(r, image, r->next);
     int per_row = r->segments / p->kernel_h;

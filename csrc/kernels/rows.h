@@ -24,7 +24,8 @@ typedef struct ei_rows {
     int64_t lda;    /* elements from a pixel's segment to its neighbour's */
     size_t size;    /* bytes of an element in the rows */
     bool copied;
-    int32_t fill;                                              /* value of the padding */
+    int32_t fill;                                              /* value of the padding; */
+    const int32_t *fills;                                      /* for each image, or NULL */
     void (*convert)(void *to, const uint8_t *from, int64_t n); /* of copied elements; NULL: as is */
     size_t from_size;
     int32_t span;  /* input rows from a patch's first to its last */

@@ -47,6 +47,11 @@ def _widen_depthwise(step: Step) -> None:
     step.values = {**step.values, "multiplier": 1}
 
 
+def _dynamic(step: Step) -> bool:
+    """Whether x was quantised at run time and the output is float (seven inputs, see ops.h)."""
+    return len(step.inputs) == 7
+
+
 def _packable(step: Step, dtype: str, ops: tuple[str, ...]) -> bool:
     if step.op not in ops or step.layout != "NATURAL":
         return False
@@ -54,7 +59,8 @@ def _packable(step: Step, dtype: str, ops: tuple[str, ...]) -> bool:
     bias = step.inputs[2]
     known = w is not None and w.constant and (bias is None or bias.constant)
     q8 = ("int8", "uint8")
-    typed = x is not None and w is not None and x.dtype == dtype and step.outputs[0].dtype == dtype
+    out = "float32" if _dynamic(step) else dtype
+    typed = x is not None and w is not None and x.dtype == dtype and step.outputs[0].dtype == out
     same = w is not None and (w.dtype in q8 if dtype in q8 else w.dtype == dtype)
     return known and typed and same
 
@@ -173,19 +179,38 @@ def _requant(step: Step, spread: Callable[[np.ndarray], np.ndarray]) -> list[Ten
 
 
 def _gemm_q8(step: Step, layout: str, nr: int, unit: int, order: Order = _natural) -> None:
-    """Shared by the integer matrix products on 8-bit operands: bias folds both zero points."""
+    """Shared by the integer matrix products on 8-bit operands."""
     groups = step.values["groups"]
-    natural, zero = _signed_weights(step)
-    w = natural.reshape(step.outputs[0].shape[-1], -1)
+    order = _natural if _dynamic(step) else order
+    w, zero = _signed_weights(step)
+    sums = (w.reshape(step.outputs[0].shape[-1], -1).astype(np.int64) - zero).sum(1)
+    panels = _panels(_segmented(step, w, unit), groups, nr, unit, order)
+    _set_gemm_q8(step, _constant("weights", panels, zero), sums, nr, order)
+    step.layout = layout
+
+
+def _set_gemm_q8(
+    step: Step, blob: Tensor, sums: np.ndarray, nr: int, order: Order = _natural
+) -> None:
+    """Packed weights, and what goes with each column; `sums` of the true weights, [OC].
+
+    The bias folds both zero points, but that of an x quantised at run time is not known yet: then
+    the sums go along.
+    """
     x = step.inputs[0]
     assert x is not None
-    bias = _bias(step, len(w)) - x.zero * (w.astype(np.int64) - zero).sum(1)
-    requant = _requant(step, lambda v: _columns(v, groups, nr, order=order))
-    panels = _panels(_segmented(step, natural, unit), groups, nr, unit, order)
-    columns = _columns(_wrap(bias), groups, nr, order=order)
-    blob = _constant("weights", panels, zero)
-    step.inputs = [x, blob, _constant("bias", columns), *requant]
-    step.layout = layout
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        return _columns(values, step.values["groups"], nr, order=order)
+
+    if _dynamic(step):
+        bias = _constant("bias", spread(_bias(step, len(sums), np.float32)))
+        scale = _constant("scale", spread(_data(step.inputs[3])))
+        last = _constant("sums", spread(_wrap(sums)))
+        step.inputs = [x, blob, bias, scale, *step.inputs[4:6], last]
+    else:
+        bias = _constant("bias", spread(_wrap(_bias(step, len(sums)) - x.zero * sums)))
+        step.inputs = [x, blob, bias, *_requant(step, spread)]
 
 
 def _vnni_gemm_q8(step: Step, rounding: str) -> bool:
@@ -241,7 +266,7 @@ def _dw_f32(layout: str, lanes: int) -> Packer:
     def packer(step: Step, rounding: str) -> bool:
         if not (_packable(step, "float32", ("DEPTHWISE_CONV_2D",)) and _depthwise_fits(step)):
             return False
-        w = _data(step.inputs[1])
+        w = _data(step.inputs[1])[0].swapaxes(0, 1)
         w = w.reshape(-1, w.shape[-1])
         order = _spread(w.shape[1], lanes)
         blob = np.ascontiguousarray(w[:, order].transpose(1, 0, 2))
@@ -257,12 +282,10 @@ def _avx2_gemm_q8(step: Step, rounding: str) -> bool:
     x = step.inputs[0]
     if x is None or not _packable(step, x.dtype, _GEMM_OPS) or x.dtype not in ("int8", "uint8"):
         return False
-    groups, natural = step.values["groups"], _true_weights(step)
-    w = natural.reshape(step.outputs[0].shape[-1], -1)
-    bias = _wrap(_bias(step, len(w)) - x.zero * w.astype(np.int64).sum(1))
-    requant = _requant(step, lambda v: _columns(v, groups, 16))
-    blob = _constant("weights", _panels(_segmented(step, natural, 2), groups, 16, 2), 0)
-    step.inputs = [x, blob, _constant("bias", _columns(bias, groups, 16)), *requant]
+    w = _true_weights(step)
+    panels = _panels(_segmented(step, w, 2), step.values["groups"], 16, 2)
+    sums = w.reshape(step.outputs[0].shape[-1], -1).astype(np.int64).sum(1)
+    _set_gemm_q8(step, _constant("weights", panels, 0), sums, 16)
     step.layout = "AVX2_GEMM_Q8"
     return True
 

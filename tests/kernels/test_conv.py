@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import ROUNDINGS, compare, const, feeds_of, litert, ours, single, tensor
+from oracle import ROUNDINGS, compare, const, feeds_of, ours, single, tensor
 
-from edgeinfer.engine.graph import Graph, Node
+from edgeinfer.engine.graph import Graph
 from edgeinfer.engine.tensor import Quantisation, Tensor, per_tensor
 from tests.models import Maker
 
@@ -219,50 +219,3 @@ def test_extremes(op: str, dtype: str, rounding: str) -> None:
         info = np.iinfo(dtype)
         ends = rng.choice([info.min, info.max], graph.inputs["x"].shape).astype(dtype)
         compare(graph, {"x": ends}, rounding, f"trial {trial}: {graph.nodes[0]}")
-
-
-@pytest.mark.parametrize("op", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
-def test_hybrid(op: str) -> None:
-    """Float activations, 8-bit weights: exact in float here; LiteRT rounds activations to 8 bits.
-
-    So we must equal the same operator with the weights written out in float, and LiteRT's own
-    result must lie within 1 % of the largest magnitude of ours.
-    """
-    for seed in range(4):
-        make = Maker("float32", seed)
-        node = _weighted(make, op)
-        narrow, wide = _narrow(node.input(1), op)
-        x, y = node.input(0), node.outputs[0]
-        hybrid, plain = (
-            Graph("g", [replace(node, inputs=[x, w, node.input(2)])], {"x": x}, {y.name: y})
-            for w in (narrow, wide)
-        )
-        feeds = {"x": make.rng.uniform(-2, 2, x.shape).astype(np.float32)}
-        got = ours(hybrid, feeds, "xnnpack")[0]
-        np.testing.assert_allclose(got, ours(plain, feeds, "xnnpack")[0], rtol=0, atol=1e-5)
-        bound = 0.01 * float(np.abs(got).max())
-        np.testing.assert_allclose(litert(hybrid, feeds, "xnnpack")[0], got, rtol=0, atol=bound)
-
-
-def _weighted(make: Maker, op: str) -> Node:
-    """A float node of the operator."""
-    if op == "FULLY_CONNECTED":
-        make.fc(make.input("x", (4, 64)), 24)
-    elif op == "CONV_2D":
-        make.conv(make.input("x", (4, 6, 6, 16)), 8)
-    else:
-        make.dw(make.input("x", (4, 6, 6, 16)))
-    return make.nodes[-1]
-
-
-def _narrow(w: Tensor, op: str) -> tuple[Tensor, Tensor]:
-    """The weights in int8, and what these are in float; per tensor where fully connected."""
-    assert w.data is not None
-    axis = 3 if op == "DEPTHWISE_CONV_2D" else 0
-    rest = None if op == "FULLY_CONNECTED" else tuple(i for i in range(4) if i != axis)
-    scale = np.abs(w.data).max(axis=rest, keepdims=True) / 127
-    steps = np.rint(w.data / scale).astype(np.int8)
-    flat = scale.reshape(-1).astype(np.float32)
-    quant = Quantisation(flat, np.zeros(flat.size, np.int32), axis if flat.size > 1 else 0)
-    narrow = Tensor(w.name, w.shape, "int8", quant, steps)
-    return narrow, replace(w, data=(steps * scale).astype(np.float32))

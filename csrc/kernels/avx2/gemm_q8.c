@@ -8,7 +8,9 @@
  *         last channel
  *   in[2] i32 [groups * blocks * 16]: bias - x_zero * sum of the weights
  *   in[3] f32 or f64 scale or i32 multiplier, in[4] i32 shift, as in[2]
+ * x quantised at run time: see dynamic.h.
  * Rows are widened to int16 as they are copied into the ring. */
+#include "../dynamic.h"
 #include "../requant.h"
 #include "../rows.h"
 
@@ -36,6 +38,7 @@ typedef struct output {
     int columns; /* 1..16 */
     int32_t zero, lo, hi;
     bool exact, is_signed;
+    const ei_dynamic *dynamic; /* float output, or NULL */
 } output;
 
 static inline __m256i requant8(__m256i acc, const float *scale, const output *o) {
@@ -90,6 +93,21 @@ static inline void store_row(const output *o, const block *b, __m256i acc0, __m2
     }
 }
 
+static inline void store_floats(const ei_dynamic *d, int row, const __m256i *acc, int columns,
+                                float *y) {
+    float out[NR];
+    for (int i = 0; i < NR; i += 8) {
+        __m256i sums = _mm256_loadu_si256((const __m256i *)(d->sums + i));
+        sums = _mm256_mullo_epi32(sums, _mm256_set1_epi32(d->factor[row]));
+        __m256 v = _mm256_cvtepi32_ps(_mm256_add_epi32(acc[i / 8], sums));
+        v = _mm256_mul_ps(v, _mm256_set1_ps(d->scale[row]));
+        v = _mm256_fmadd_ps(v, _mm256_loadu_ps(d->w_scale + i), _mm256_loadu_ps(d->bias + i));
+        v = _mm256_min_ps(_mm256_set1_ps(d->hi), _mm256_max_ps(_mm256_set1_ps(d->lo), v));
+        _mm256_storeu_ps(columns == NR ? y + i : out + i, v);
+    }
+    if (columns < NR) memcpy(y, out, (size_t)columns * 4);
+}
+
 static inline __attribute__((always_inline)) void tile(int rows, const patch *p, const block *b,
                                                        const output *o) {
     __m256i acc[MR][2];
@@ -116,7 +134,13 @@ static inline __attribute__((always_inline)) void tile(int rows, const patch *p,
         }
     }
 #pragma GCC unroll 6
-    for (int i = 0; i < rows; i++) store_row(o, b, acc[i][0], acc[i][1], o->y + i * o->stride);
+    for (int i = 0; i < rows; i++) {
+        uint8_t *y = o->y + i * o->stride;
+        if (o->dynamic)
+            store_floats(o->dynamic, i, acc[i], o->columns, (float *)(void *)y);
+        else
+            store_row(o, b, acc[i][0], acc[i][1], y);
+    }
 }
 
 #define TILE(n)                                                                                    \
@@ -140,24 +164,13 @@ static int64_t blocks_of(const ei_conv *g) {
 
 static int check(const ei_node *n) {
     ei_conv g;
-    if (n->n_in != 5 || !ei_conv_geometry(n, &g) || !ei_is_q8(n->in[0])) return EI_E_UNSUPPORTED;
-    const ei_tensor *w = n->in[1], *bias = n->in[2], *scale = n->in[3], *shift = n->in[4];
+    if (!ei_conv_geometry(n, &g)) return EI_E_UNSUPPORTED;
+    const ei_tensor *w = n->in[1];
     int64_t columns = g.p->groups * blocks_of(&g) * NR;
-    bool tflite = ei_conv_fixed_point(n);
-    if (w->dtype != EI_BLOB || !w->constant || !bias || !bias->constant || !scale ||
-        !scale->constant || (int64_t)w->bytes != columns * ei_rows_depth(&g, UNIT) * 2 ||
-        (int64_t)bias->bytes != columns * 4 ||
-        (int64_t)scale->bytes != columns * ei_conv_scale_bytes(n) || tflite != (shift != NULL))
-        return EI_E_UNSUPPORTED;
-    if (tflite && (!shift->constant || (int64_t)shift->bytes != columns * 4))
-        return EI_E_UNSUPPORTED;
-    for (int64_t i = 0; tflite && i < columns; i++) {
-        int32_t s = ((const int32_t *)shift->data)[i];
-        if (s < -31 || s > 30) return EI_E_UNSUPPORTED;
-    }
-    int32_t lo = n->in[0]->dtype == EI_I8 ? -128 : 0;
-    bool range = g.p->act_min >= lo && g.p->act_max <= lo + 255 && g.p->act_min <= g.p->act_max;
-    return range ? EI_OK : EI_E_UNSUPPORTED;
+    bool good = w->dtype == EI_BLOB && w->constant &&
+                (int64_t)w->bytes == columns * ei_rows_depth(&g, UNIT) * 2 &&
+                ei_conv_constants(n, &g, columns);
+    return good ? EI_OK : EI_E_UNSUPPORTED;
 }
 
 static inline void widen(int16_t *to, const uint8_t *from, int64_t n, bool is_signed) {
@@ -195,11 +208,15 @@ static int run(const ei_node *n, const ei_work *work) {
     plan(&r, &g, n->in[0]);
     ei_rows_begin(&r, work->scratch);
     const ei_tensor *w = n->in[1], *y = n->out[0];
-    bool tflite = ei_conv_fixed_point(n);
+    bool tflite = ei_conv_fixed_point(n), dynamic = ei_is_dynamic(n);
+    int64_t size = dynamic ? 4 : 1;
+    if (dynamic) r.fills = n->in[5]->data;
+    ei_dynamic d;
     int64_t blocks = blocks_of(&g), depth = ei_rows_depth(&g, UNIT);
     ei_share s = ei_rows_share(&r, blocks, work);
     patch p = {.at = r.at, .lda = r.lda, .pairs = (r.length + 1) / 2, .segments = r.segments};
-    output o = {.stride = g.oc,
+    output o = {.stride = g.oc * size,
+                .dynamic = dynamic ? &d : NULL,
                 .zero = y->zero,
                 .lo = g.p->act_min,
                 .hi = g.p->act_max,
@@ -207,13 +224,17 @@ static int run(const ei_node *n, const ei_work *work) {
                 .is_signed = n->in[0]->dtype == EI_I8};
     for (int64_t t = s.row; t < s.row_end; t++) {
         ei_span span = ei_rows_tile(&r, t);
+        if (dynamic) ei_dynamic_rows(&d, n, &g, span.pixel, span.pixels);
         for (int group = 0; span.pixels && group < g.p->groups; group++) {
             p.offset = span.offset + (int64_t)group * g.group_c * 2;
             for (int64_t j = s.block; j < s.block_end; j++) {
                 int64_t at = group * blocks + j, column = j * NR;
                 block b = {.w = (const int16_t *)w->data + at * depth * NR,
                            .bias = (const int32_t *)n->in[2]->data + at * NR};
-                if (tflite) {
+                if (dynamic) {
+                    b.bias = ei_dynamic_start;
+                    ei_dynamic_columns(&d, n, &g, at * NR);
+                } else if (tflite) {
                     b.mult = (const int32_t *)n->in[3]->data + at * NR;
                     b.shift = (const int32_t *)n->in[4]->data + at * NR;
                 } else if (ei_conv_double(n)) {
@@ -222,7 +243,7 @@ static int run(const ei_node *n, const ei_work *work) {
                     b.scale = (const float *)n->in[3]->data + at * NR;
                 }
                 o.columns = (int)(g.group_oc - column < NR ? g.group_oc - column : NR);
-                o.y = (uint8_t *)y->data + span.pixel * g.oc + group * g.group_oc + column;
+                o.y = (uint8_t *)y->data + (span.pixel * g.oc + group * g.group_oc + column) * size;
                 tiles[span.pixels - 1](&p, &b, &o);
             }
         }

@@ -9,7 +9,9 @@
  *         in their own), here and below
  *   in[2] i32 [groups * blocks * 32]: bias - x_zero * sum(w - z)
  *   in[3] f32 or f64 scale, or i32 multiplier, in[4] i32 shift (EI_ROUND_TFLITE), as in[2]
+ * x quantised at run time (dynamic.h): channels of every block in their own order.
  * A segment may be read up to 3 bytes beyond its end, against zero weights. */
+#include "../dynamic.h"
 #include "../requant.h"
 #include "../rows.h"
 
@@ -95,8 +97,21 @@ typedef struct output {
     int64_t stride;
     int columns; /* of this block, 1..32 */
     int32_t zero, lo, hi;
-    bool exact; /* EI_ROUND_TFLITE */
+    bool exact;                /* EI_ROUND_TFLITE */
+    const ei_dynamic *dynamic; /* float output, or NULL */
 } output;
+
+/* The first `columns` floats of a vector; the channels are in their own order. */
+static inline void store_floats(const ei_dynamic *d, int i, __m512i acc, int at, int columns,
+                                float *y) {
+    __m512i sums = _mm512_loadu_si512(d->sums + at);
+    acc = _mm512_add_epi32(acc, _mm512_mullo_epi32(sums, _mm512_set1_epi32(d->factor[i])));
+    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_set1_ps(d->scale[i]));
+    v = _mm512_fmadd_ps(v, _mm512_loadu_ps(d->w_scale + at), _mm512_loadu_ps(d->bias + at));
+    v = _mm512_min_ps(_mm512_set1_ps(d->hi), _mm512_max_ps(_mm512_set1_ps(d->lo), v));
+    __mmask16 mask = (__mmask16)((1u << (columns < 16 ? columns : 16)) - 1);
+    _mm512_mask_storeu_ps(y + at, mask, v);
+}
 
 /* Channel of accumulator `i` of a block. Where both halves are used, the order is such that packing
  * to bytes gives the natural one. */
@@ -219,6 +234,15 @@ static inline __attribute__((always_inline)) void store(int rows, bool wide, con
             store_exact(o, b, wide, acc0[i], wide ? acc1[i] : acc0[i], o->y + i * o->stride);
         return;
     }
+    if (o->dynamic) {
+#pragma GCC unroll 14
+        for (int i = 0; i < rows; i++) {
+            float *y = (float *)(void *)(o->y + i * o->stride);
+            store_floats(o->dynamic, i, acc0[i], 0, o->columns, y);
+            if (wide) store_floats(o->dynamic, i, acc1[i], 16, o->columns - 16, y);
+        }
+        return;
+    }
     if (b->real) {
 #pragma GCC unroll 14
         for (int i = 0; i < rows; i++)
@@ -286,27 +310,13 @@ static int64_t blocks_of(const ei_conv *g) {
 
 static int check(const ei_node *n) {
     ei_conv g;
-    if (n->n_in != 5 || !ei_conv_geometry(n, &g) || n->in[0]->dtype != EI_U8)
-        return EI_E_UNSUPPORTED;
-    const ei_tensor *w = n->in[1], *bias = n->in[2], *scale = n->in[3], *shift = n->in[4];
+    if (!ei_conv_geometry(n, &g) || n->in[0]->dtype != EI_U8) return EI_E_UNSUPPORTED;
+    const ei_tensor *w = n->in[1];
     int64_t columns = g.p->groups * blocks_of(&g) * NR;
-    bool tflite = ei_conv_fixed_point(n);
-    if (w->dtype != EI_BLOB || !w->constant || !bias || !bias->constant || !scale ||
-        !scale->constant || (int64_t)w->bytes != columns * ei_rows_depth(&g, UNIT) ||
-        (int64_t)bias->bytes != columns * 4 ||
-        (int64_t)scale->bytes != columns * ei_conv_scale_bytes(n))
-        return EI_E_UNSUPPORTED;
-    if (tflite != (shift != NULL)) return EI_E_UNSUPPORTED;
-    if (tflite && (!shift->constant || (int64_t)shift->bytes != columns * 4))
-        return EI_E_UNSUPPORTED;
-    for (int64_t i = 0; tflite && i < columns; i++) {
-        int32_t s = ((const int32_t *)shift->data)[i];
-        if (s < -31 || s > 31) return EI_E_UNSUPPORTED;
-    }
-    if (g.p->act_min < 0 || g.p->act_max > 255 || g.p->act_min > g.p->act_max || w->zero < -256 ||
-        w->zero > 256)
-        return EI_E_UNSUPPORTED;
-    return EI_OK;
+    bool good = w->dtype == EI_BLOB && w->constant &&
+                (int64_t)w->bytes == columns * ei_rows_depth(&g, UNIT) &&
+                ei_conv_constants(n, &g, columns);
+    return good ? EI_OK : EI_E_UNSUPPORTED;
 }
 
 static size_t scratch(const ei_node *n) {
@@ -336,15 +346,18 @@ static int run(const ei_node *n, const ei_work *work) {
     ei_rows_plan(&r, &g, n->in[0], MR, 1, UNIT, NULL);
     ei_rows_begin(&r, work->scratch);
     const ei_tensor *w = n->in[1], *y = n->out[0];
-    bool tflite = ei_conv_fixed_point(n);
-    int64_t blocks = blocks_of(&g), depth = ei_rows_depth(&g, UNIT);
+    bool tflite = ei_conv_fixed_point(n), dynamic = ei_is_dynamic(n);
+    int64_t blocks = blocks_of(&g), depth = ei_rows_depth(&g, UNIT), size = dynamic ? 4 : 1;
     ei_share s = ei_rows_share(&r, blocks, work);
     patch p = {.at = r.at, .lda = r.lda, .length4 = (r.length + 3) / 4, .segments = r.segments};
-    output o = {
-        .stride = g.oc, .zero = y->zero, .lo = g.p->act_min, .hi = g.p->act_max, .exact = tflite};
+    output o = {.zero = y->zero, .lo = g.p->act_min, .hi = g.p->act_max, .exact = tflite};
+    o.stride = g.oc * size;
+    ei_dynamic d;
+    if (dynamic) o.dynamic = &d, r.fills = n->in[5]->data;
     int32_t terms[MR];
     for (int64_t t = s.row; t < s.row_end; t++) {
         ei_span span = ei_rows_tile(&r, t);
+        if (dynamic) ei_dynamic_rows(&d, n, &g, span.pixel, span.pixels);
         for (int group = 0; span.pixels && group < g.p->groups; group++) {
             p.offset = span.offset + (int64_t)group * g.group_c;
             if (w->zero) row_terms(&p, r.length, span.pixels, w->zero, terms);
@@ -352,7 +365,10 @@ static int run(const ei_node *n, const ei_work *work) {
                 int64_t at = group * blocks + j, column = j * NR;
                 block b = {.w = (const int8_t *)w->data + at * depth * NR,
                            .bias = (const int32_t *)n->in[2]->data + at * NR};
-                if (tflite) {
+                if (dynamic) {
+                    b.bias = ei_dynamic_start;
+                    ei_dynamic_columns(&d, n, &g, at * NR);
+                } else if (tflite) {
                     b.mult = (const int32_t *)n->in[3]->data + at * NR;
                     b.shift = (const int32_t *)n->in[4]->data + at * NR;
                 } else if (ei_conv_double(n)) {
@@ -361,7 +377,7 @@ static int run(const ei_node *n, const ei_work *work) {
                     b.scale = (const float *)n->in[3]->data + at * NR;
                 }
                 o.columns = (int)(g.group_oc - column < NR ? g.group_oc - column : NR);
-                o.y = (uint8_t *)y->data + span.pixel * g.oc + group * g.group_oc + column;
+                o.y = (uint8_t *)y->data + (span.pixel * g.oc + group * g.group_oc + column) * size;
                 tiles[span.pixels - 1](&p, &b, w->zero ? terms : NULL, &o);
             }
         }
@@ -369,22 +385,15 @@ static int run(const ei_node *n, const ei_work *work) {
     return EI_OK;
 }
 
-const ei_kernel ei_avx512vnni_conv_2d_q8 = {
-    .name = "avx512vnni/conv_2d_q8",
-    .op = EI_OP_CONV_2D,
-    .layout = EI_LAYOUT_VNNI_GEMM_Q8,
-    .parallel = true,
-    .check = check,
-    .scratch = scratch,
-    .run = run,
-};
-
-const ei_kernel ei_avx512vnni_fully_connected_q8 = {
-    .name = "avx512vnni/fully_connected_q8",
-    .op = EI_OP_FULLY_CONNECTED,
-    .layout = EI_LAYOUT_VNNI_GEMM_Q8,
-    .parallel = true,
-    .check = check,
-    .scratch = scratch,
-    .run = run,
-};
+#define KERNEL(NAME, OP)                                                                           \
+    const ei_kernel ei_avx512vnni_##NAME##_q8 = {                                                  \
+        .name = "avx512vnni/" #NAME "_q8",                                                         \
+        .op = OP,                                                                                  \
+        .layout = EI_LAYOUT_VNNI_GEMM_Q8,                                                          \
+        .parallel = true,                                                                          \
+        .check = check,                                                                            \
+        .scratch = scratch,                                                                        \
+        .run = run,                                                                                \
+    };
+KERNEL(conv_2d, EI_OP_CONV_2D)
+KERNEL(fully_connected, EI_OP_FULLY_CONNECTED)

@@ -23,7 +23,7 @@ static int check(const ei_node *n) {
     const ei_tensor *w = n->in[1];
     int64_t columns = ei_dw_blocks(g.c, LANES) * LANES;
     bool good = w->dtype == EI_BLOB && w->constant && (int64_t)w->bytes == columns * g.depth &&
-                ei_q8_constants(n, &g, columns);
+                ei_conv_constants(n, &g, columns);
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }
 

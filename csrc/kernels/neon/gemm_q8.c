@@ -46,7 +46,10 @@ static inline __attribute__((always_inline)) void tile(int rows, bool full, cons
         int32x4_t sum =
             vpaddq_s32(vpaddq_s32(acc[i][0], acc[i][1]), vpaddq_s32(acc[i][2], acc[i][3]));
         sum = vaddq_s32(vaddq_s32(sum, bias), vdupq_n_s32(t->row_term[i]));
-        ei_store4_q8(t->y + i * t->stride, ei_requant4(sum, &t->r, 0), t->columns);
+        if (t->dynamic)
+            ei_store4_f32(t, i, 0, sum);
+        else
+            ei_store4_q8(t->y + i * t->stride, ei_requant4(sum, &t->r, 0), t->columns);
     }
 }
 

@@ -27,8 +27,9 @@ typedef struct ei_tile_q8 {
     int rows, columns;       /* 1..mr, 1..nr */
     const int32_t *row_term; /* what to add to the accumulators of each row */
     ei_requant r;
+    const ei_dynamic *dynamic; /* float output, or NULL */
     int8_t *y;
-    int64_t stride;
+    int64_t stride; /* bytes */
 } ei_tile_q8;
 
 typedef void (*ei_tile_q8_fn)(const ei_tile_q8 *t);
@@ -48,6 +49,17 @@ static inline void ei_store4_q8(int8_t *y, int32x4_t v, int columns) {
         for (int i = 0; i < columns; i++) y[i] = out[i];
 }
 
+/* Stores 4 float outputs of a row from column `i` of the tile on, or fewer at the last channels. */
+static inline void ei_store4_f32(const ei_tile_q8 *t, int row, int i, int32x4_t acc) {
+    const ei_dynamic *d = t->dynamic;
+    float *y = (float *)(void *)(t->y + row * t->stride) + i, out[4];
+    acc = vmlaq_n_s32(acc, vld1q_s32(d->sums + i), d->factor[row]);
+    float32x4_t v = vmulq_n_f32(vcvtq_f32_s32(acc), d->scale[row]);
+    v = vfmaq_f32(vld1q_f32(d->bias + i), v, vld1q_f32(d->w_scale + i));
+    vst1q_f32(out, vminq_f32(vmaxq_f32(v, vdupq_n_f32(d->lo)), vdupq_n_f32(d->hi)));
+    for (int j = 0; j < 4 && j < t->columns - i; j++) y[j] = out[j];
+}
+
 static inline int64_t ei_gemm_q8_blocks(const ei_conv *g, int nr) {
     return (g->group_oc + nr - 1) / nr;
 }
@@ -59,13 +71,12 @@ static inline const int8_t *ei_tile_segment(const ei_tile_q8 *t, int s) {
 
 static inline int ei_gemm_q8_check(const ei_node *n, const ei_gemm_q8 *k) {
     ei_conv g;
-    if (n->n_in != 5 || !ei_conv_geometry(n, &g) || n->in[0]->dtype != EI_I8)
-        return EI_E_UNSUPPORTED;
+    if (!ei_conv_geometry(n, &g) || n->in[0]->dtype != EI_I8) return EI_E_UNSUPPORTED;
     const ei_tensor *w = n->in[1];
     int64_t columns = g.p->groups * ei_gemm_q8_blocks(&g, k->nr) * k->nr;
     bool good = w->dtype == EI_BLOB && w->constant &&
                 (int64_t)w->bytes == columns * ei_rows_depth(&g, k->unit) &&
-                ei_q8_constants(n, &g, columns);
+                ei_conv_constants(n, &g, columns);
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }
 
@@ -102,17 +113,23 @@ static inline int ei_gemm_q8_run(const ei_node *n, const ei_work *work, const ei
     ei_rows_begin(&r, work->scratch);
     const ei_tensor *w = n->in[1];
     int64_t blocks = ei_gemm_q8_blocks(&g, k->nr), depth = ei_rows_depth(&g, k->unit);
+    bool dynamic = ei_is_dynamic(n);
+    int64_t size = dynamic ? 4 : 1;
+    if (dynamic) r.fills = n->in[5]->data;
+    ei_dynamic d;
     int32_t terms[EI_GEMM_Q8_ROWS];
     ei_tile_q8 t = {.at = r.at,
                     .lda = r.lda,
                     .segments = r.segments,
                     .length = (r.length + k->unit - 1) / k->unit * k->unit,
-                    .stride = g.oc,
+                    .stride = g.oc * size,
+                    .dynamic = dynamic ? &d : NULL,
                     .row_term = terms};
     ei_share s = ei_rows_share(&r, blocks, work);
     for (int64_t tile = s.row; tile < s.row_end; tile++) {
         ei_span span = ei_rows_tile(&r, tile);
         t.rows = span.pixels;
+        if (dynamic) ei_dynamic_rows(&d, n, &g, span.pixel, span.pixels);
         for (int group = 0; span.pixels && group < g.p->groups; group++) {
             t.offset = span.offset + (int64_t)group * g.group_c;
             ei_row_terms(&t, r.length, w->zero, terms);
@@ -120,8 +137,10 @@ static inline int ei_gemm_q8_run(const ei_node *n, const ei_work *work, const ei
                 int64_t at = (group * blocks + j) * k->nr, column = j * k->nr;
                 t.w = (const int8_t *)w->data + at * depth;
                 t.r = ei_requant_at(n, &g, at);
+                if (dynamic) ei_dynamic_columns(&d, n, &g, at);
                 t.columns = (int)(g.group_oc - column < k->nr ? g.group_oc - column : k->nr);
-                t.y = (int8_t *)n->out[0]->data + span.pixel * g.oc + group * g.group_oc + column;
+                t.y = (int8_t *)n->out[0]->data +
+                      (span.pixel * g.oc + group * g.group_oc + column) * size;
                 k->tiles[t.rows - 1](&t);
             }
         }

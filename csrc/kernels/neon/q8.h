@@ -2,7 +2,7 @@
 #ifndef EI_NEON_Q8_H
 #define EI_NEON_Q8_H
 
-#include "../conv.h"
+#include "../dynamic.h"
 #include "../requant.h"
 
 #include <arm_neon.h>
@@ -60,27 +60,9 @@ static inline int8x8_t ei_narrow8(int32x4_t low, int32x4_t high) {
     return vqmovn_s16(vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)));
 }
 
-/* Whether bias, scale and shift (in[2..4]) are constants of `columns` channels, and the output's
- * limits and the weights' zero point are ones that kernels for int8 can take. */
-static inline bool ei_q8_constants(const ei_node *n, const ei_conv *g, int64_t columns) {
-    const ei_tensor *bias = n->in[2], *scale = n->in[3], *shift = n->in[4];
-    uint64_t bytes = (uint64_t)columns * 4;
-    bool fixed = ei_conv_fixed_point(n);
-    if (!bias || !bias->constant || bias->bytes != bytes || !scale || !scale->constant ||
-        scale->bytes != (uint64_t)columns * (uint64_t)ei_conv_scale_bytes(n) ||
-        fixed != (shift != NULL))
-        return false;
-    if (fixed && (!shift->constant || shift->bytes != bytes)) return false;
-    for (int64_t i = 0; fixed && i < columns; i++) {
-        int32_t s = ((const int32_t *)shift->data)[i];
-        if (s < -31 || s > 30) return false;
-    }
-    return g->p->act_min >= -128 && g->p->act_max <= 127 && g->p->act_min <= g->p->act_max &&
-           n->in[1]->zero >= -256 && n->in[1]->zero <= 256;
-}
-
 /* The constants from channel `at` of the packed order on. */
 static inline ei_requant ei_requant_at(const ei_node *n, const ei_conv *g, int64_t at) {
+    if (ei_is_dynamic(n)) return (ei_requant){.bias = ei_dynamic_start};
     return (ei_requant){.bias = (const int32_t *)n->in[2]->data + at,
                         .scale = (const char *)n->in[3]->data + at * ei_conv_scale_bytes(n),
                         .is_double = ei_conv_double(n),

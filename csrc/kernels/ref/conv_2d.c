@@ -1,5 +1,5 @@
 /* CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED: the definition. Inputs as in ops.h. */
-#include "../conv.h"
+#include "../dynamic.h"
 #include "../requant.h"
 
 /* Weight of output channel oc at tap (ky, kx), channel c of the group: OHWI, or 1HWO when the
@@ -58,6 +58,14 @@ static int check_q8(const ei_node *n) {
     return EI_OK;
 }
 
+static int check_qd8(const ei_node *n) {
+    ei_conv g;
+    bool good = n->n_in == 7 && geometry(n, &g) && ei_dynamic_check(n, &g) &&
+                n->in[1]->dtype == EI_I8 && (!n->in[2] || vector(n->in[2], EI_F32, g.oc)) &&
+                vector(n->in[3], EI_F32, g.oc) && !n->in[6];
+    return good ? EI_OK : EI_E_UNSUPPORTED;
+}
+
 /* Position of output row `row` in the input, before padding. */
 typedef struct origin {
     int64_t image;
@@ -105,9 +113,25 @@ static int run_f32(const ei_node *n, const ei_work *work) {
     return EI_OK;
 }
 
-static int32_t value(const ei_tensor *t, int64_t i) {
+static uint32_t value(const ei_tensor *t, int64_t i, int32_t zero) {
     int32_t v = t->dtype == EI_I8 ? ((const int8_t *)t->data)[i] : ((const uint8_t *)t->data)[i];
-    return v - t->zero;
+    return (uint32_t)v - (uint32_t)zero;
+}
+
+/* Sum of products for output channel oc; wraps, as every kernel's does. */
+static uint32_t accumulate(const ei_node *n, const ei_conv *g, const origin *o, int32_t oc,
+                           int32_t x_zero) {
+    bool depthwise = n->op == EI_OP_DEPTHWISE_CONV_2D;
+    const ei_tensor *x = n->in[0], *w = n->in[1];
+    uint32_t acc = 0;
+    for (int32_t ky = 0; ky < g->p->kernel_h; ky++)
+        for (int32_t kx = 0; kx < g->p->kernel_w; kx++) {
+            int64_t at = input_at(g, o, ky, kx, oc);
+            for (int32_t c = 0; at >= 0 && c < g->group_c; c++)
+                acc += value(x, at + c, x_zero) *
+                       value(w, weight_at(g, depthwise, oc, ky, kx, c), w->zero);
+        }
+    return acc;
 }
 
 static int32_t requantise(const ei_node *n, const ei_conv *g, int32_t acc, int32_t oc) {
@@ -123,7 +147,6 @@ static int32_t requantise(const ei_node *n, const ei_conv *g, int32_t acc, int32
 static int run_q8(const ei_node *n, const ei_work *work) {
     ei_conv g;
     geometry(n, &g);
-    bool depthwise = n->op == EI_OP_DEPTHWISE_CONV_2D;
     const int32_t *bias = n->in[2] ? n->in[2]->data : NULL;
     uint8_t *out = n->out[0]->data;
     int64_t row, end;
@@ -131,15 +154,32 @@ static int run_q8(const ei_node *n, const ei_work *work) {
     for (; row < end; row++) {
         origin o = origin_of(&g, row);
         for (int32_t oc = 0; oc < g.oc; oc++) {
-            uint32_t acc = bias ? (uint32_t)bias[oc] : 0; /* wraps, as every kernel's does */
-            for (int32_t ky = 0; ky < g.p->kernel_h; ky++)
-                for (int32_t kx = 0; kx < g.p->kernel_w; kx++) {
-                    int64_t at = input_at(&g, &o, ky, kx, oc);
-                    for (int32_t c = 0; at >= 0 && c < g.group_c; c++)
-                        acc += (uint32_t)(value(n->in[0], at + c) *
-                                          value(n->in[1], weight_at(&g, depthwise, oc, ky, kx, c)));
-                }
+            uint32_t acc = accumulate(n, &g, &o, oc, n->in[0]->zero);
+            acc += bias ? (uint32_t)bias[oc] : 0;
             out[row * g.oc + oc] = (uint8_t)requantise(n, &g, (int32_t)acc, oc);
+        }
+    }
+    return EI_OK;
+}
+
+/* 8-bit activations quantised at run time, float output. */
+static int run_qd8(const ei_node *n, const ei_work *work) {
+    ei_conv g;
+    geometry(n, &g);
+    const float *bias = n->in[2] ? n->in[2]->data : NULL, *w_scale = n->in[3]->data;
+    float *out = n->out[0]->data;
+    int64_t row, end;
+    ei_split(g.rows, 1, work, &row, &end);
+    for (; row < end; row++) {
+        origin o = origin_of(&g, row);
+        int64_t batch = row / (g.rows / ei_count(n->in[4]));
+        float scale = ((const float *)n->in[4]->data)[batch];
+        int32_t zero = ((const int32_t *)n->in[5]->data)[batch];
+        for (int32_t oc = 0; oc < g.oc; oc++) {
+            float v = (float)(int32_t)accumulate(n, &g, &o, oc, zero) * scale;
+            v = fmaf(v, w_scale[oc], bias ? bias[oc] : 0);
+            v = v < g.p->act_fmin ? g.p->act_fmin : v;
+            out[row * g.oc + oc] = v > g.p->act_fmax ? g.p->act_fmax : v;
         }
     }
     return EI_OK;
@@ -156,7 +196,9 @@ static int run_q8(const ei_node *n, const ei_work *work) {
     };
 KERNEL(conv_2d, EI_OP_CONV_2D, f32)
 KERNEL(conv_2d, EI_OP_CONV_2D, q8)
+KERNEL(conv_2d, EI_OP_CONV_2D, qd8)
 KERNEL(depthwise_conv_2d, EI_OP_DEPTHWISE_CONV_2D, f32)
 KERNEL(depthwise_conv_2d, EI_OP_DEPTHWISE_CONV_2D, q8)
 KERNEL(fully_connected, EI_OP_FULLY_CONNECTED, f32)
 KERNEL(fully_connected, EI_OP_FULLY_CONNECTED, q8)
+KERNEL(fully_connected, EI_OP_FULLY_CONNECTED, qd8)

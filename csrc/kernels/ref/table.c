@@ -13,12 +13,14 @@
     X(clamp)                                                                                       \
     X(compare)                                                                                     \
     X(concatenation)                                                                               \
-    X(conv_2d_f32) X(conv_2d_q8) X(depthwise_conv_2d_f32) X(depthwise_conv_2d_q8)                  \
+    X(conv_2d_f32) X(conv_2d_q8) X(conv_2d_qd8)                                                    \
+    X(depthwise_conv_2d_f32) X(depthwise_conv_2d_q8)                                               \
     X(copy)                                                                                        \
+    X(dynamic_quantize)                                                                            \
     X(depth_to_space)                                                                              \
     X(dequantize)                                                                                  \
     X(detection_postprocess)                                                                       \
-    X(fully_connected_f32) X(fully_connected_q8)                                                   \
+    X(fully_connected_f32) X(fully_connected_q8) X(fully_connected_qd8)                            \
     X(flip_sign)                                                                                   \
     X(gather)                                                                                      \
     X(hard_swish)                                                                                  \

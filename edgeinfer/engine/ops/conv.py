@@ -16,8 +16,12 @@ Exceptions (tests/kernels/test_conv.py; all else in 8 bits is equal to LiteRT 2.
 | operator | where | bound |
 |---|---|---|
 | all, float32 | both | 1e-5 of the largest magnitude |
-| all, float32 activations, 8-bit weights (hybrid) | both | 1 % of the largest magnitude: LiteRT |
-| | | quantises the activations anew in every run, we compute in float |
+| CONV_2D, FULLY_CONNECTED, float32 with int8 weights (hybrid) | "xnnpack" | equal to the bit |
+| all hybrid others | both | 1e-5 of the largest magnitude |
+| all, float32 with uint8 weights or zero points | both | computed in float: LiteRT refuses these |
+| | | or takes the bytes for something else |
+| DEPTHWISE_CONV_2D, hybrid, one scale for all weights | both | LiteRT reads beyond its table of |
+| | | scales; ours uses the one |
 | CONV_2D, DEPTHWISE_CONV_2D without bias | both | as with zeros; LiteRT refuses or crashes |
 | TRANSPOSE_CONV, 8 bits, stride > kernel | "xnnpack" | one step in about 1 of 10^3 outputs: |
 | | | XNNPACK refuses these, LiteRT runs its optimised kernel |
@@ -129,9 +133,17 @@ def requantisation(
     return [made("multiplier", multiplier), made("shift", shift)]
 
 
+def dynamic(node: Node) -> bool:
+    """Whether x was quantised at run time (passes/hybrid.py) and the output is float."""
+    return bool(node.attrs.get("dynamic"))
+
+
 def _types(node: Node, x: Tensor, w: Tensor, out: Tensor) -> bool:
     """Whether the node is quantised; refuses mixed or unknown types."""
     expect_types(node, x, ("float32", *EIGHT_BIT))
+    if dynamic(node):
+        expect_types(node, w, ("int8",))
+        return True
     if out.dtype != x.dtype:
         raise refuse(node, f"{x} and {out} differ in type")
     quantised = x.dtype in EIGHT_BIT
@@ -156,8 +168,11 @@ def _finish(
     out = node.outputs[0]
     quantised = _types(node, x, w, out)
     channels = out.shape[-1]
-    step_inputs: list[Tensor | None] = [x, w, _bias(node, quantised, channels)]
-    if quantised:
+    step_inputs: list[Tensor | None]
+    step_inputs = [x, w, _bias(node, quantised and not dynamic(node), channels)]
+    if dynamic(node):
+        step_inputs += node.inputs[3:]
+    elif quantised:
         step_inputs += requantisation(node, x, w, out, channels, ctx.rounding)
     values = {**values, **activation_limits(node, out, ctx.rounding)}
     return Step(op, step_inputs, [out], "conv", values, macs=macs)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ... import _native
 from ..graph import Node
 from ..tensor import Tensor
 from . import Context, Step, rule, tables
@@ -47,6 +48,25 @@ def _from_float(y: Tensor, ctx: Context) -> dict[str, float]:
     if ctx.rounding == "xnnpack":
         scale = np.float32(1) / scale
     return {"scale": float(scale), "multiplier": 0, "shift": 0}
+
+
+@rule("DYNAMIC_QUANTIZE")
+def dynamic_quantize(node: Node, ctx: Context) -> Step:
+    """DYNAMIC_QUANTIZE, made by a pass: float32 to 8 bits and the scales and zero points found.
+
+    Inputs x; outputs as x in int8 or uint8, float32 scale [batches], int32 zero point [batches]; or
+    only x in float32, rounded to what those 8 bits stand for.
+    """
+    x, y = node.input(0), node.outputs[0]
+    expect_types(node, x, ("float32",))
+    expect_types(node, y, ("float32", *EIGHT_BIT))
+    expect_shape(node, y, x.shape)
+    batches = node.attrs["batches"]
+    for tensor in node.outputs[1:]:
+        expect_shape(node, tensor, (batches,))
+    method = int(getattr(_native.lib, f"EI_DYNAMIC_{node.attrs['method']}"))
+    values = {"batches": batches, "method": method}
+    return Step("DYNAMIC_QUANTIZE", [x], node.outputs, "dynamic", values)
 
 
 @rule("DEQUANTIZE")

@@ -11,7 +11,7 @@ from ..tensor import Tensor
 from .activation import fuse_activations
 from .dead import remove_dead
 from .fold import fold_constants
-from .hybrid import expand_hybrid_weights
+from .hybrid import resolve_hybrid
 from .padding import fuse_padding
 from .sign import canonical_sign
 from .variables import resolve_variables
@@ -25,7 +25,7 @@ def prepare(
     """A new graph ready for lowering; the given one is left as it was."""
     graph = _copy(graph)
     resolve_variables(graph)
-    expand_hybrid_weights(graph)
+    resolve_hybrid(graph, isa, rounding)
     fold_constants(graph, evaluate, rounding)
     if optimise:
         fuse_padding(graph)
