@@ -59,7 +59,8 @@ def isas() -> tuple[str, ...]:
 
 def kernels(isa: str) -> tuple[str, ...]:
     """Names of the kernels that an ISA adds ("avx2/conv_2d_q8"); none for other machines' ISAs."""
-    code, found = ISAS.index(isa), []
+    code = ISAS.index(isa)
+    found: list[str] = []
     while (name := lib.ei_isa_kernel(code, len(found))) != ffi.NULL:
         found.append(ffi.string(name).decode())
     return tuple(found)

@@ -192,6 +192,12 @@ def dense(dtype: str) -> Iterator[Layer]:
             x = make.input("x", (rows, depth))
             y = make.dense(x, units, activation=ACTIVATIONS[i % 4], bias=bool(i % 3))
             yield f"{rows} x {depth} x {units}", make.graph(y), make
+    if dtype != "float32":  # accumulators halfway between two outputs
+        make = Edge(dtype, 4)
+        x = make.input("x", (99, 3))
+        y = make.dense(x, 21)
+        y.quant = per_tensor(16 * x.scale * make.nodes[-1].input(1).scale, y.zero)
+        yield "ties", make.graph(y), make
     for seed in range(12 if dtype != "float32" else 0):
         make = Edge(dtype, seed, ends=True)
         y = make.dense(make.input("x", (1 + seed % 3, 65)), 35, activation=ACTIVATIONS[seed % 4])

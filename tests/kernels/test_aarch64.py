@@ -5,18 +5,19 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from cases import PARTS, Case, cases
+from test_variants import check, reference, results
 
 import edgeinfer as ei
 from edgeinfer.board import load as load_board
-from edgeinfer.engine.graph import Graph
 from edgeinfer.engine.plan import build
-from edgeinfer.engine.tensor import per_tensor
 from edgeinfer.errors import PlanError
 from tests import native
-from tests.models import Maker, network
+from tests.models import network, random_inputs
 
 QEMU = shutil.which("qemu-aarch64-static")
 CPUS = {"neon": "cortex-a53", "dotprod": "cortex-a76"}
@@ -27,71 +28,80 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if QEMU is None:
         pytest.skip("qemu-aarch64-static is not installed: apt-get install qemu-user-static")
     folder = tmp_path_factory.mktemp("aarch64")
-    return native.build(folder, "engine/run_plan.c", "-static", target="aarch64")
+    return native.build(folder, "kernels/run_cases.c", "-static", target="aarch64")
 
 
-def graphs(dtype: str) -> dict[str, Graph]:
-    """Small models around the sizes of the vectors."""
-    made = {"network": network(dtype)}
-    for name, channels, out, kernel, stride in (
-        ("odd", 3, 5, 3, 2), ("wide", 17, 33, 1, 1), ("five", 8, 16, 5, 1), ("deep", 40, 9, 3, 1),
-    ):  # fmt: skip
-        make = Maker(dtype, len(name))
-        x = make.input("x", (1, 7, 9, channels))
-        made[name] = make.graph(make.conv(x, out, kernel, stride, activation="RELU6"))
-    for name, channels, kernel, stride in (("dw", 13, 3, 1), ("dw2", 24, 3, 2), ("dw5", 16, 5, 1)):
-        make = Maker(dtype, channels)
-        x = make.input("x", (1, 10, 11, channels))
-        made[name] = make.graph(make.dw(x, kernel, stride))
-    make = Maker(dtype, 3)
-    made["fc"] = make.graph(make.fc(make.input("x", (3, 50)), 21))
-    make = Maker(dtype, 4)
-    y = make.fc(make.input("x", (99, 3)), 21)
-    made["ties"] = make.graph(y)
-    if y.quant is not None:
-        scales = [make.nodes[-1].input(i).scale for i in range(2)]
-        y.quant = per_tensor(16 * scales[0] * scales[1], y.zero)
-    return made
-
-
-def _run(program: Path, cpu: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [QEMU, "-cpu", cpu, program, folder / "plan", folder / "in", folder / "out", "2"]
+def _run(program: Path, isa: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [QEMU, "-cpu", CPUS[isa], program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("rounding", ["xnnpack", "tflite"])
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "float32"])
-@pytest.mark.parametrize("isa", ["neon", "dotprod"])
-def test_same_bytes_as_ref(
-    program: Path, tmp_path: Path, isa: str, dtype: str, rounding: str
+@pytest.fixture(scope="module")
+def tables(program: Path) -> dict[str, tuple[str, ...]]:
+    """ISA -> the kernels it adds."""
+    found = _run(program, "dotprod").stdout.split()
+    return {isa: tuple(k for k in found if k.split("/")[0] == isa) for isa in ("ref", *CPUS)}
+
+
+def _write(folder: Path, number: int, case: Case, isa: str, rounding: str) -> None:
+    plan = build(case.graph, isa=isa, rounding=rounding)
+    plan.save(folder / f"{number}.plan")
+    (folder / f"{number}.in").write_bytes(b"".join(case.feeds[n].tobytes() for n in plan.inputs))
+
+
+def _outputs(path: Path, like: list[np.ndarray]) -> list[np.ndarray]:
+    raw, at, found = path.read_bytes(), 0, []
+    for w in like:
+        part = np.frombuffer(raw, w.dtype, w.size, at)
+        found.append(part.reshape(w.shape))
+        at += w.nbytes
+    return found
+
+
+@pytest.mark.parametrize(("group", "dtype", "rounding"), PARTS)
+@pytest.mark.parametrize("isa", list(CPUS))
+def test_equal_to_ref(
+    program: Path, tables: Any, tmp_path: Path, isa: str, group: str, dtype: str, rounding: str
 ) -> None:
-    if dtype == "float32" and rounding == "tflite":
-        pytest.skip("floats have no rounding mode")
-    for name, graph in graphs(dtype).items():
-        session = ei.Session(build(graph, isa="ref", rounding=rounding))
-        rng = np.random.default_rng(1)
-        view = session["x"]
-        if dtype == "float32":
-            view[...] = rng.standard_normal(view.shape)
-        else:
-            view[...] = rng.integers(0, 256, view.shape).astype(np.uint8).view(dtype)
-        (tmp_path / "in").write_bytes(view.tobytes())
-        session.run()
-        want = np.concatenate([session[o].reshape(-1) for o in session.outputs])
-        build(graph, isa=isa, rounding=rounding).save(tmp_path / "plan")
-        done = _run(program, CPUS[isa], tmp_path)
-        assert done.returncode == 0, f"{name}: {done.stderr}"
-        got = np.frombuffer((tmp_path / "out").read_bytes(), want.dtype)
-        if dtype == "float32":
-            assert np.abs(got - want).max() <= 1e-5 * max(float(np.abs(want).max()), 1e-6), name
-        else:
-            assert np.array_equal(got, want), name
+    """The cases that a kernel of the ISA's own table runs, as on the other machines."""
+    found = zip(cases(group, dtype), reference(group, dtype, rounding), strict=True)
+    own = [(c, want) for c, want in found if c.expected(tables, isa) in tables[isa]]
+    if not own:
+        pytest.skip(f"{isa} adds no kernel for these")
+    for i, (case, _) in enumerate(own):
+        _write(tmp_path, i, case, isa, rounding)
+    done = _run(program, isa, tmp_path, len(own))
+    assert done.returncode == 0, done.stderr
+    for i, ((case, want), ran) in enumerate(zip(own, done.stdout.splitlines(), strict=True)):
+        note = f"{isa} {rounding}: {case.name}"
+        kernel = case.expected(tables, isa)
+        assert kernel in ran.split(), f"{note}: ran on {ran}, not on {kernel}"
+        check(case, want, _outputs(tmp_path / f"{i}.out", want), note)
+
+
+@pytest.mark.parametrize("isa", list(CPUS))
+def test_every_kernel_has_cases(tables: Any, isa: str) -> None:
+    parts = {(group, dtype) for group, dtype, _ in PARTS}
+    tried = {c.expected(tables, isa) for part in parts for c in cases(*part)}
+    assert tables[isa]
+    assert set(tables[isa]) <= tried, sorted(set(tables[isa]) - tried)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("isa", list(CPUS))
+def test_network(program: Path, tmp_path: Path, isa: str, dtype: str) -> None:
+    graph = network(dtype)
+    case = Case("network", (), graph, random_inputs(graph))
+    _, want = results(build(graph, isa="ref"), case)
+    _write(tmp_path, 0, case, isa, "xnnpack")
+    assert _run(program, isa, tmp_path, 1).returncode == 0
+    check(case, want, _outputs(tmp_path / "0.out", want), dtype)
 
 
 def test_a_dotprod_plan_is_refused_by_an_older_core(program: Path, tmp_path: Path) -> None:
-    build(network("int8"), isa="dotprod").save(tmp_path / "plan")
-    (tmp_path / "in").write_bytes(b"")
-    done = _run(program, "cortex-a53", tmp_path)
+    graph = network("int8")
+    _write(tmp_path, 0, Case("network", (), graph, random_inputs(graph)), "dotprod", "xnnpack")
+    done = _run(program, "neon", tmp_path, 1)
     assert done.returncode == 1
     assert "dotprod" in done.stderr
     assert "neon" in done.stderr
