@@ -7,12 +7,13 @@
 /* cffi:begin */
 /* ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, POW on in[0] and in[1], broadcast from
  * the right: f32, i32, and 8 bits for ADD, SUB, MUL, MAXIMUM, MINIMUM.
- * 8-bit ADD, SUB, EI_ROUND_XNNPACK: (a * a_multiplier + b * b_multiplier + 2^(shift-1)) >> shift,
+ * 8-bit ADD, SUB, `tflite` 0: (a * a_multiplier + b * b_multiplier + 2^(shift-1)) >> shift,
  * a and b less their zero points (SUB: b_multiplier is negative).
- * 8-bit ADD, SUB, EI_ROUND_TFLITE: both operands << 20, times their multipliers and shifts, then
- * the output's (SUB subtracts). 8-bit MUL: the product times `scale`, or out_multiplier and
+ * 8-bit ADD, SUB, `tflite` 1: both operands << 20, times their multipliers and shifts, then the
+ * output's (SUB subtracts). 8-bit MUL: the product times `scale`, or out_multiplier and
  * out_shift. */
 typedef struct ei_binary_params {
+    int32_t tflite; /* 1: with EI_ROUND_TFLITE, and where XNNPACK refuses the scales */
     int32_t a_multiplier, a_shift;
     int32_t b_multiplier, b_shift;
     int32_t out_multiplier, out_shift;

@@ -120,7 +120,7 @@ static void row(const ei_node *n, const ei_binary_row *r) {
     if (steps && dtype == EI_F32 && n->op != EI_OP_POW)
         done = row_f32(n, r);
     else if (steps && ei_is_q8(n->out[0]) && ei_binary_arithmetic(n) &&
-             n->rounding == EI_ROUND_XNNPACK)
+             !((const ei_binary_params *)n->params)->tflite)
         done = row_q8(n, r);
     ei_binary_row rest = {
         r->y + done, r->a + done * r->step_a, r->b + done * r->step_b, r->n - done, r->step_a,

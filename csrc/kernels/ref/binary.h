@@ -87,11 +87,10 @@ static inline int32_t ei_binary_i32(int op, int32_t a, int32_t b) {
 static inline int32_t ei_binary_q8(const ei_node *n, int32_t a, int32_t b) {
     const ei_binary_params *p = n->params;
     int32_t zero = n->out[0]->zero, lo = p->act_min, hi = p->act_max;
-    bool xnnpack = n->rounding == EI_ROUND_XNNPACK;
     if (n->op == EI_OP_MUL)
-        return xnnpack ? ei_requant_xnnpack(a * b, p->scale, zero, lo, hi)
-                       : ei_requant_tflite(a * b, p->out_multiplier, p->out_shift, zero, lo, hi);
-    if (xnnpack) {
+        return p->tflite ? ei_requant_tflite(a * b, p->out_multiplier, p->out_shift, zero, lo, hi)
+                         : ei_requant_xnnpack(a * b, p->scale, zero, lo, hi);
+    if (!p->tflite) {
         int64_t acc = (int64_t)a * p->a_multiplier + (int64_t)b * p->b_multiplier;
         acc = (acc + ((int64_t)1 << (p->shift - 1))) >> p->shift;
         return (int32_t)(acc + zero < lo ? lo : acc + zero > hi ? hi : acc + zero);

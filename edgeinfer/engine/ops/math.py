@@ -11,8 +11,10 @@ Exceptions (tests/kernels/test_math.py):
 | operator | where | bound |
 |---|---|---|
 | SUM int8 | "tflite" | 0.75 step of the real value; LiteRT 2.3's own uses an unset multiplier |
-| ADD, SUB, one input scale below 2^-10 of the output's | "xnnpack" | one step in about 3 of 10^6 |
-| | | outputs: LiteRT runs its built-in kernel there. The larger outside 2^-10..2^8: refused |
+| ADD uint8, or broadcast along the last dimension, an input scale below | "xnnpack" | one step in |
+| 2^-10 of the output's | | about 1 of 10^6 outputs: LiteRT's built-in vector loop truncates there |
+| ADD, an input scale 2^8 times the output's or more; MUL, their product so | "xnnpack" | results |
+| | | beyond 16 bits saturate; LiteRT's built-in vector loops wrap |
 | POW, DIV and other float32 operators | both | 1e-5 of the largest magnitude |
 """
 
@@ -42,7 +44,7 @@ from .tables import quantize_multiplier
 
 _F = np.float32
 _NO_FIXED = {
-    "a_multiplier": 0, "a_shift": 0, "b_multiplier": 0, "b_shift": 0,
+    "tflite": 0, "a_multiplier": 0, "a_shift": 0, "b_multiplier": 0, "b_shift": 0,
     "out_multiplier": 0, "out_shift": 0, "shift": 1, "scale": 0.0,
 }  # fmt: skip
 
@@ -62,22 +64,33 @@ def _doubled(a: Tensor, b: Tensor, out: Tensor) -> dict[str, Any]:
     pairs = [quantize_multiplier(s / twice) for s in (a.scale, b.scale)]
     end = quantize_multiplier(twice / ((1 << 20) * out.scale))
     names = ("a_multiplier", "a_shift", "b_multiplier", "b_shift", "out_multiplier", "out_shift")
-    return {**_NO_FIXED, **dict(zip(names, (*pairs[0], *pairs[1], *end), strict=True))}
+    fixed = dict(zip(names, (*pairs[0], *pairs[1], *end), strict=True))
+    return {**_NO_FIXED, **fixed, "tflite": 1}
+
+
+def _delegated(node: Node, a: Tensor, b: Tensor, out: Tensor) -> bool:
+    """Whether LiteRT's delegate takes the scales (xnnpack_delegate.cc, VisitBinaryNode); if not,
+    the built-in kernel runs."""
+    if node.op == "MUL":
+        return bool(2.0**-16 <= _F(a.scale) * _F(b.scale) / _F(out.scale) < 256)
+    return all(2.0**-10 <= _F(t.scale) / _F(out.scale) < 256 for t in (a, b))
+
+
+def _expect_scales(node: Node, *tensors: Tensor) -> None:
+    for tensor in tensors:
+        if tensor.quant is None or tensor.quant.per_channel or tensor.scale <= 0:
+            raise refuse(node, f"{tensor} needs one positive scale")
 
 
 def _fixed(node: Node, a: Tensor, b: Tensor, out: Tensor, rounding: str) -> dict[str, Any]:
-    for tensor in (a, b, out):
-        if tensor.quant is None or tensor.quant.per_channel or tensor.scale <= 0:
-            raise refuse(node, f"{tensor} needs one positive scale")
     if node.op == "MUL":
         real = float(_F(a.scale) * _F(b.scale) / _F(out.scale))
+        if rounding == "xnnpack":
+            return {**_NO_FIXED, "scale": real}
         multiplier, shift = quantize_multiplier(real)
-        return {**_NO_FIXED, "scale": real, "out_multiplier": multiplier, "out_shift": shift}
-    ratio = max(a.scale, b.scale) / out.scale
-    if rounding == "xnnpack" and 2.0**-10 <= ratio < 2.0**8:
-        return _ratios(a, b, out, -1 if node.op == "SUB" else 1)
+        return {**_NO_FIXED, "tflite": 1, "out_multiplier": multiplier, "out_shift": shift}
     if rounding == "xnnpack":
-        raise refuse(node, f"scale ratio {ratio:.3g} outside 2^-10 .. 2^8 of the xnnpack rounding")
+        return _ratios(a, b, out, -1 if node.op == "SUB" else 1)
     return _doubled(a, b, out)
 
 
@@ -92,13 +105,15 @@ def binary(node: Node, ctx: Context) -> Step:
     if a.dtype != b.dtype or a.dtype != out.dtype:
         raise refuse(node, f"{a}, {b} and {out} differ in type")
     expect_shape(node, out, broadcast_shape(node, a, b))
-    fixed = dict(_NO_FIXED)
+    fixed, rounding = dict(_NO_FIXED), ctx.rounding
     if out.dtype in EIGHT_BIT and arithmetic:
-        fixed = _fixed(node, a, b, out, ctx.rounding)
+        _expect_scales(node, a, b, out)
+        rounding = rounding if _delegated(node, a, b, out) else "tflite"
+        fixed = _fixed(node, a, b, out, rounding)
     elif extreme:
         expect_same(node, a, out)
         expect_same(node, b, out)
-    values = {**fixed, **activation_limits(node, out, ctx.rounding)}
+    values = {**fixed, **activation_limits(node, out, rounding)}
     in_place = 0 if a.shape == out.shape else 1 if b.shape == out.shape else None
     return Step(node.op, [a, b], [out], "binary", values, in_place=in_place)
 
