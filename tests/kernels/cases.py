@@ -14,11 +14,12 @@ from typing import Any
 import conv_cases
 import numpy as np
 from conv_cases import ACTIVATIONS, SIZES, Edge
+from memory_cases import in_place, unaligned
 from oracle import const, single, tensor, values
 from recurrent import lstm
 
-from edgeinfer.engine.graph import Graph, Node
-from edgeinfer.engine.tensor import Tensor, per_tensor
+from edgeinfer.engine.graph import Graph
+from edgeinfer.engine.tensor import per_tensor
 
 #: ISA -> the tables its plans choose from, best first, without "ref".
 CHAINS = {
@@ -55,6 +56,9 @@ class Case:
                 if f"{table}/{kernel}" in tables[table]:
                     return f"{table}/{kernel}"
         return f"ref/{self.kernels[-1]}"
+
+
+Cases = Callable[[str], Iterator[Case]]
 
 
 def _feeds(graph: Graph, seed: int, ends: bool = False) -> dict[str, np.ndarray]:
@@ -111,6 +115,12 @@ def _dense(dtype: str) -> Iterator[Case]:
     base = "fully_connected"
     yield from _layers(base, conv_cases.dense, dtype)
     yield from _layers(base, lambda d: conv_cases.full(d, "FULLY_CONNECTED"), dtype, "_full")
+
+
+def _hybrid(dtype: str) -> Iterator[Case]:
+    for op in ("CONV_2D", "FULLY_CONNECTED"):
+        for i, (name, graph, _) in enumerate(conv_cases.hybrid(op)):
+            yield Case(name, (f"{op.lower()}_q8",), graph, _feeds(graph, i))
 
 
 # Elementwise operators and those without weights: the same bits in floats too.
@@ -239,6 +249,18 @@ def _quantize(dtype: str) -> Iterator[Case]:
             yield case
 
 
+def _dynamic(dtype: str) -> Iterator[Case]:
+    for method in ("XNNPACK", "ASYMMETRIC", "SYMMETRIC"):
+        for n in _COUNTS:
+            x, y = tensor("x", (3, n), "float32"), tensor("y", (3, n), dtype)
+            found = [y, tensor("scale", (3,), "float32"), tensor("zero", (3,), "int32")]
+            outputs = [y] if dtype == "float32" else found
+            graph = single("DYNAMIC_QUANTIZE", [x], outputs, batches=3, method=method)
+            case = _case(f"{method} {n}", "dynamic_quantize", graph)
+            case.feeds["x"][2] = np.nan if n == 3 else 0
+            yield case
+
+
 _SIZES_2D = (((3, 4), (6, 8)), ((5, 7), (3, 3)), ((1, 1), (4, 5)), ((4, 4), (7, 9)))
 
 
@@ -277,67 +299,22 @@ def _concatenation(dtype: str) -> Iterator[Case]:
 
 def _lstm(dtype: str) -> Iterator[Case]:
     for seed, more in enumerate([{}, {"batch": 2}, {"batch": 3, "time_major": True}]):
-        graph = lstm(dtype, seed, **more)  # type: ignore[arg-type]
+        graph = lstm(dtype, seed, **more)
         yield _case(f"{more}", "lstm", graph, runs=3)
 
 
-# The same kernels between neighbours: tensors at odd addresses, or input and output in one place.
+# The same kernels on tensors that lie otherwise in memory.
 
 
-def _raised(t: Tensor, name: str) -> tuple[Node, Tensor]:
-    """A copy that no pass removes: the maximum with a constant row of least values."""
-    info = None if t.dtype == "float32" else np.iinfo(t.dtype)
-    least = np.full(t.shape[-1:], -np.inf if info is None else info.min)
-    other = const(f"{name}/least", least, t.dtype, t.quant)
-    out = replace(t, name=name, data=None)
-    return Node("MAXIMUM", [t, other], [out], {}, name), out
-
-
-def _joined(parts: list[Tensor], name: str) -> tuple[Node, Tensor]:
-    first = parts[0]
-    shape = (sum(t.shape[0] for t in parts), *first.shape[1:])
-    out = replace(first, name=name, shape=shape)
-    attrs = {"axis": 0, "fused_activation_function": "NONE"}
-    return Node("CONCATENATION", [*parts], [out], attrs, name), out
-
-
-def in_place(case: Case) -> Case:
-    """The case with inputs and output that are the plan's own and die at once."""
-    node = case.graph.nodes[0]
-    raised = {id(t): _raised(t, f"{t.name}/raised") for t in case.graph.inputs.values()}
-    inputs = [raised[id(t)][1] if id(t) in raised else t for t in node.inputs]
-    last, y = _raised(node.outputs[0], "out")
-    nodes = [n for n, _ in raised.values()] + [replace(node, inputs=inputs), last]
-    graph = Graph("g", nodes, case.graph.inputs, {"out": y})
-    return replace(case, graph=graph, memory="in place", node=node.name)
-
-
-def unaligned(case: Case) -> Case:
-    """The case with tensors inside larger ones, behind another of the same (odd) size."""
-    node = case.graph.nodes[0]
-    nodes, outputs, moved = [], [], {}
-    for t in case.graph.inputs.values():
-        (n0, first), (n1, second) = _raised(t, f"{t.name}/0"), _raised(t, f"{t.name}/1")
-        join, both = _joined([first, second], f"{t.name}/both")
-        nodes += [n0, n1, join]
-        outputs.append(both)
-        moved[id(t)] = second
-    inputs = [moved.get(id(t), t) for t in node.inputs]
-    last, again = _raised(node.outputs[0], "again")
-    join, both = _joined([again, node.outputs[0]], "out")
-    nodes += [replace(node, inputs=inputs), last, join]
-    graph = Graph("g", nodes, case.graph.inputs, {t.name: t for t in (*outputs, both)})
-    return replace(case, graph=graph, memory="unaligned", node=node.name)
-
-
-def _between(groups: tuple[str, ...], move: Callable[[Case], Case]) -> Callable[..., Any]:
+def _moved(groups: tuple[str, ...], move: Callable[[Graph], Graph]) -> Cases:
     def cases(dtype: str) -> Iterator[Case]:
         for name in groups:
             if dtype not in GROUPS[name][1]:
                 continue
             alone = [c for c in GROUPS[name][0](dtype) if _movable(c, move is in_place)]
             for case in alone[:: max(1, len(alone) // 8)]:
-                yield move(case)
+                graph, node = move(case.graph), case.graph.nodes[0].name
+                yield replace(case, graph=graph, memory=graph.name, node=node)
 
     return cases
 
@@ -356,13 +333,14 @@ def _movable(case: Case, same_shape: bool) -> bool:
 _ALL = ("float32", *EIGHT_BIT)
 _WEIGHTED = ("conv", "depthwise", "dense")
 _ELEMENTWISE = ("binary", "softmax", "unary", "lookup")
-Cases = Callable[[str], Iterator[Case]]
 
 #: Group -> its cases and the types it has them for.
 GROUPS: dict[str, tuple[Cases, tuple[str, ...]]] = {
     "conv": (_conv, _ALL),
     "depthwise": (_depthwise, _ALL),
     "dense": (_dense, _ALL),
+    "hybrid": (_hybrid, ("float32",)),
+    "dynamic": (_dynamic, _ALL),
     "binary": (_binary, (*_ALL, "int32")),
     "pool": (_pool, _ALL),
     "reduce": (_reduce, (*_ALL, "int32")),
@@ -374,15 +352,15 @@ GROUPS: dict[str, tuple[Cases, tuple[str, ...]]] = {
     "concatenation": (_concatenation, (*_ALL, "int16", "int64", "bool")),
     "lstm": (_lstm, ("float32", "int8")),
 }
-GROUPS["in place"] = (_between(_ELEMENTWISE, in_place), _ALL)
-GROUPS["unaligned"] = (_between((*_WEIGHTED, *_ELEMENTWISE, "pool", "resize"), unaligned), _ALL)
+GROUPS["in place"] = (_moved(_ELEMENTWISE, in_place), _ALL)
+GROUPS["unaligned"] = (_moved((*_WEIGHTED, *_ELEMENTWISE, "pool", "resize"), unaligned), _ALL)
 #: (group, type, rounding): every group's, in both roundings where integers are requantised.
 PARTS = [
     (group, dtype, rounding)
     for group, (_, types) in GROUPS.items()
     for dtype in types
     for rounding in ("xnnpack", "tflite")
-    if rounding == "xnnpack" or dtype in EIGHT_BIT or group == "quantize"
+    if rounding == "xnnpack" or dtype in EIGHT_BIT or group in ("quantize", "hybrid")
 ]
 
 

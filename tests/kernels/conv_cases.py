@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeinfer.engine.graph import Graph
 from edgeinfer.engine.ops.conv import same_padding
-from edgeinfer.engine.tensor import Tensor, per_tensor
+from edgeinfer.engine.tensor import Quantisation, Tensor, per_tensor
 from tests.models import Maker
 
 #: Channels at, below and above the widths of vectors and of blocks of columns.
@@ -204,6 +204,22 @@ def dense(dtype: str) -> Iterator[Layer]:
         if seed % 2:
             make.big_bias()
         yield f"ends {seed}", make.graph(y), make
+
+
+def hybrid(op: str) -> Iterator[Layer]:
+    """Float activations, int8 weights with a scale for every channel."""
+    for seed, c in enumerate(SIZES):
+        make, channels = Edge("float32", seed), SIZES[(7 * seed + 3) % 15]
+        if op == "FULLY_CONNECTED":
+            y = make.dense(make.input("x", (WIDTHS[seed % 14], c)), channels)
+        else:
+            x = make.input("x", (1 + seed % 2, 5, 6, c))
+            y = make.layer(op, x, channels, WINDOWS[seed % 8], activation=ACTIVATIONS[seed % 4])
+        w = make.nodes[-1].input(1)
+        w.data, w.dtype = make.rng.integers(-127, 128, w.shape).astype(np.int8), "int8"
+        scale = make.rng.uniform(0.001, 0.01, channels).astype(np.float32)
+        w.quant = Quantisation(scale, np.zeros(channels, np.int32), 0)
+        yield f"hybrid {op} {c} to {channels}", make.graph(y), make
 
 
 def full(dtype: str, op: str) -> Iterator[Layer]:

@@ -1,0 +1,55 @@
+"""Graphs of one node set between neighbours, so that its tensors lie otherwise in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from oracle import const
+
+from edgeinfer.engine.graph import Graph, Node
+from edgeinfer.engine.tensor import Tensor
+
+
+def _raised(t: Tensor, name: str) -> tuple[Node, Tensor]:
+    """A copy that no pass removes: the maximum with a constant row of least values."""
+    info = None if t.dtype == "float32" else np.iinfo(t.dtype)
+    least = np.full(t.shape[-1:], -np.inf if info is None else info.min)
+    other = const(f"{name}/least", least, t.dtype, t.quant)
+    out = replace(t, name=name, data=None)
+    return Node("MAXIMUM", [t, other], [out], {}, name), out
+
+
+def _joined(parts: list[Tensor], name: str) -> tuple[Node, Tensor]:
+    first = parts[0]
+    shape = (sum(t.shape[0] for t in parts), *first.shape[1:])
+    out = replace(first, name=name, shape=shape)
+    attrs = {"axis": 0, "fused_activation_function": "NONE"}
+    return Node("CONCATENATION", [*parts], [out], attrs, name), out
+
+
+def in_place(graph: Graph) -> Graph:
+    """The graph of one node with inputs and output that are the plan's own and die at once."""
+    node = graph.nodes[0]
+    raised = {id(t): _raised(t, f"{t.name}/raised") for t in graph.inputs.values()}
+    inputs = [raised[id(t)][1] if id(t) in raised else t for t in node.inputs]
+    last, y = _raised(node.outputs[0], "out")
+    nodes = [n for n, _ in raised.values()] + [replace(node, inputs=inputs), last]
+    return Graph("in place", nodes, graph.inputs, {"out": y})
+
+
+def unaligned(graph: Graph) -> Graph:
+    """The graph of one node with tensors inside larger ones, behind others of their (odd) size."""
+    node = graph.nodes[0]
+    nodes, outputs, moved = [], [], {}
+    for t in graph.inputs.values():
+        (n0, first), (n1, second) = _raised(t, f"{t.name}/0"), _raised(t, f"{t.name}/1")
+        join, both = _joined([first, second], f"{t.name}/both")
+        nodes += [n0, n1, join]
+        outputs.append(both)
+        moved[id(t)] = second
+    inputs = [moved.get(id(t), t) for t in node.inputs]
+    last, again = _raised(node.outputs[0], "again")
+    join, both = _joined([again, node.outputs[0]], "out")
+    nodes += [replace(node, inputs=inputs), last, join]
+    return Graph("unaligned", nodes, graph.inputs, {t.name: t for t in (*outputs, both)})
