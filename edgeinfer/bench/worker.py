@@ -26,6 +26,9 @@ Opened = tuple[str, Path, Call]
 def twin(path: Path, suffix: str) -> Path:
     """The model's twin in another format, a file beside it."""
     found = path.with_suffix(suffix)
+    why = found.with_name(found.name + ".why")
+    if why.is_file():
+        raise FileNotFoundError(why.read_text())
     if not found.is_file():
         raise FileNotFoundError(f"no {found.name} beside the model (tools/bench_suite makes it)")
     return found
@@ -211,10 +214,14 @@ def executorch(path: Path, threads: int, options: dict[str, Any]) -> Opened:
     method = Runtime.get().load_program(path).load_method("forward")
     types = {6: "f4", 1: "i1", 0: "u1", 3: "i4", 4: "i8"}  # of the schema's ScalarType
     metas = [method.metadata.input_tensor_meta(i) for i in range(method.metadata.num_inputs())]
-    feeds = [values(m.sizes(), types[m.dtype()], i) for i, m in enumerate(metas)]
+    feeds = [torch.from_numpy(values(m.sizes(), types[m.dtype()], i)) for i, m in enumerate(metas)]
+    form = torch.channels_last  # images, as the twin was exported
+    feeds = [
+        f.contiguous(memory_format=form) if f.ndim == 4 and f.shape[1] > 1 else f for f in feeds
+    ]
 
     def call() -> list[np.ndarray]:
-        found = method.execute([torch.from_numpy(value) for value in feeds])
+        found = method.execute(feeds)
         return [value.numpy().copy() for value in found]
 
     return "executorch " + _version("executorch"), path, call
