@@ -120,6 +120,7 @@ int ei_plan_steps(const ei_plan *plan);
 const char *ei_plan_step_name(const ei_plan *plan, int step);
 const char *ei_plan_step_kernel(const ei_plan *plan, int step); /* "avx2/conv_2d_q8", ... */
 int ei_plan_step_delegate(const ei_plan *plan, int step);       /* 0: the C engine */
+double ei_plan_step_macs(const ei_plan *plan, int step); /* multiply-accumulates; 0: not known */
 /* What delegate part 1.. was compiled to; the pointers are into the plan. */
 int ei_plan_delegate(const ei_plan *plan, int part, const char **name, const void **data,
                      uint64_t *bytes);

@@ -131,6 +131,55 @@ def bars(items: Sequence[tuple[str, float, float]], label: str, marked: str = ""
     return "".join(parts)
 
 
+def roofline(
+    points: Sequence[tuple[str, float, float, float]], roofs: Mapping[str, float], bandwidth: float
+) -> str:
+    """SVG roofline, both axes logarithmic: (name, MAC per byte, MAC per second, weight) of points,
+    whose area is their weight; the roofs MAC per second by name, the slope `bandwidth` bytes per
+    second (Williams, Waterman, Patterson 2009)."""
+    if not points or not roofs:
+        return "<p>nothing to plot</p>"
+    w, h, left, bottom = 960, 380, 60, 34
+    x0 = math.floor(math.log10(min(0.1, *(p[1] for p in points))))
+    x1 = math.ceil(math.log10(max(100.0, *(p[1] for p in points))))
+    top = max(roofs.values())
+    y0 = math.floor(math.log10(min(1e9, *(p[2] for p in points))))
+    y1 = math.ceil(math.log10(max(top, *(p[2] for p in points))))
+
+    def at(intensity: float, rate: float) -> tuple[float, float]:
+        x = left + (math.log10(intensity) - x0) / (x1 - x0) * (w - left - 12)
+        return x, (h - bottom) - (math.log10(rate) - y0) / (y1 - y0) * (h - bottom - 14)
+
+    parts = [f'<svg viewBox="0 0 {w} {h}" role="img">']
+    for k in range(y0, y1 + 1):
+        _, y = at(1.0, 10.0**k)
+        parts.append(f'<line class="grid" x1="{left}" x2="{w - 12}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(
+            f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{10**k / 1e9:g}</text>'
+        )
+    for k in range(x0, x1 + 1):
+        x, _ = at(10.0**k, top)
+        parts.append(f'<text x="{x:.1f}" y="{h - 16}" text-anchor="middle">{10.0**k:g}</text>')
+    for i, (name, roof) in enumerate(roofs.items()):
+        ends = [at(10.0**x0, bandwidth * 10.0**x0), at(roof / bandwidth, roof), at(10.0**x1, roof)]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in ends)
+        parts.append(
+            f'<polyline points="{line}" fill="none" stroke="{_COLOURS[i + 1]}" stroke-width="1.4"/>'
+            f'<text x="{w - 14}" y="{ends[2][1] - 4:.1f}" text-anchor="end">{html.escape(name)} '
+            f"peak {roof / 1e9:.0f}</text>"
+        )
+    heaviest = max(p[3] for p in points)
+    for name, intensity, rate, weight in points:
+        x, y = at(intensity, rate)
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{2 + 12 * (weight / heaviest) ** 0.5:.1f}" '
+            f'fill="{_COLOURS[0]}" fill-opacity="0.45"><title>{html.escape(name)}</title></circle>'
+        )
+    parts.append('<text x="4" y="11">GMAC/s</text>')
+    parts.append(f'<text x="{w - 12}" y="{h - 2}" text-anchor="end">MAC per byte</text></svg>')
+    return "".join(parts)
+
+
 def _video(path: Path) -> str:
     if not path.is_file():
         return "<p>no video</p>"

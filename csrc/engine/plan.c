@@ -271,3 +271,7 @@ int ei_plan_rounding(const ei_plan *p) {
 int ei_plan_step_delegate(const ei_plan *p, int step) {
     return is_step(p, step) ? (int)p->file_steps[step].delegate : -1;
 }
+
+double ei_plan_step_macs(const ei_plan *p, int step) {
+    return is_step(p, step) ? (double)p->file_steps[step].macs : 0;
+}

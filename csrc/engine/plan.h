@@ -38,7 +38,7 @@ typedef struct ei_file_step { /* 32 bytes */
     uint32_t params, params_bytes;
     uint32_t name;     /* into strings */
     uint32_t delegate; /* 0: the C engine, else 1 + index of the delegate part */
-    uint32_t reserved;
+    float macs;        /* multiply-accumulates of a run, for profiles; 0: none, or not known */
 } ei_file_step;
 
 typedef struct ei_file_delegate { /* 24 bytes */

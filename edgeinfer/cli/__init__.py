@@ -1,4 +1,4 @@
-"""The command line: edgeinfer drive | replay | run | inspect | bench | compile."""
+"""The command line: edgeinfer drive | replay | run | inspect | bench | profile | compile."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "run a model on images, audio or .npy files",
     "inspect": "what a model is and who runs each part of it",
     "bench": "latency of a model beside the installed peers",
+    "profile": "where the time of a model goes, what bounds it, what to change",
     "compile": "plan a model and save the plan",
 }
 

@@ -23,7 +23,11 @@ ffi, lib = _native.ffi, _native.lib
 
 @dataclass(frozen=True)
 class StepInfo:
-    """One step of a plan: name of its node, kernel ("avx2/conv_2d_q8") or "" and its delegate."""
+    """One step of a plan: name of its node, kernel ("avx2/conv_2d_q8") or "" and its delegate.
+
+    `inputs` and `outputs` are tensor indices (-1: absent); `macs` the multiply-accumulates of a
+    run, 0 where there are none or the plan does not say (floating point: 24 bits of it).
+    """
 
     index: int
     name: str
@@ -31,6 +35,7 @@ class StepInfo:
     delegate: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    macs: int
 
 
 class Plan:
@@ -85,7 +90,9 @@ class Plan:
             part = lib.ei_plan_step_delegate(self.handle, i)
             ins, outs = self._step_tensors(i)
             text = ffi.string(kernel).decode() if kernel != ffi.NULL else ""
-            yield StepInfo(i, name, text, self.part(part)[0] if part else "", ins, outs)
+            macs = lib.ei_plan_step_macs(self.handle, i)
+            count = round(macs) if 0 < macs < 1e18 else 0  # the field is not trusted
+            yield StepInfo(i, name, text, self.part(part)[0] if part else "", ins, outs, count)
 
     def _step_tensors(self, i: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         counts = lib.ei_plan_step_tensors(self.handle, i, ffi.NULL, 0)

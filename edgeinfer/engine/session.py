@@ -12,6 +12,7 @@ from .. import _native, delegates
 from ..board import Board
 from ..board import load as load_board
 from ..errors import PlanError, ShapeError
+from . import peak
 from .model import Model
 from .plan import Plan, StepInfo, build
 from .tensor import Tensor
@@ -30,11 +31,50 @@ class Placement:
 
 @dataclass(frozen=True)
 class StepTime:
-    """Time one step took in a profiled run, microseconds."""
+    """What one step took and what it could: its place under the machine's roofline.
+
+    `microseconds` is the median over the profiled runs. `macs` are its multiply-accumulates (0
+    where it has none), in arithmetic of `dtype`; `bytes` all its tensors, constants included, each
+    once. `compute_us` and `memory_us` are the least time either takes at the measured peak and read
+    bandwidth (Williams, Waterman, Patterson 2009: the roofline); None where the peak is not known.
+    """
 
     step: str
     kernel: str
     microseconds: float
+    macs: int
+    dtype: str
+    bytes: int
+    compute_us: float | None
+    memory_us: float
+
+    @property
+    def peak_share(self) -> float | None:
+        """Multiply-accumulates a second over the machine's peak, 0..1."""
+        if self.compute_us is None or not self.macs or self.microseconds <= 0:
+            return None
+        return self.compute_us / self.microseconds
+
+    @property
+    def intensity(self) -> float:
+        """Multiply-accumulates per byte: the x axis of a roofline."""
+        return self.macs / self.bytes if self.bytes else 0.0
+
+    @property
+    def roof_us(self) -> float:
+        """The least time the machine needs: for arithmetic or for memory, whichever is more."""
+        return max(self.compute_us or 0.0, self.memory_us)
+
+    @property
+    def bound(self) -> str:
+        """What holds the step back.
+
+        "compute" or "memory", whichever roof it comes within 40 % of; below that "overhead" for a
+        step of under a microsecond, else "instructions": loads, shuffles, rounding, tables.
+        """
+        if self.roof_us < 0.4 * self.microseconds:
+            return "overhead" if self.microseconds < 1 else "instructions"
+        return "compute" if (self.compute_us or 0.0) >= self.memory_us else "memory"
 
 
 class Session:
@@ -176,13 +216,42 @@ class Session:
         """Who runs each step, in order."""
         return [Placement(s.name, s.kernel, s.delegate) for s in self.plan.steps()]
 
-    def profile(self) -> list[StepTime]:
-        """One run with the time of every step (a delegate's steps are not in it)."""
+    def profile(self, runs: int = 20) -> list[StepTime]:
+        """Some runs with the time of every step; the first also measures the machine (0.5 s).
+
+        PlanError for a plan with steps of a delegate, which the C engine cannot time.
+        """
         steps = list(self.plan.steps())
         if any(s.delegate for s in steps):
             raise PlanError("profile() needs a plan that the C engine runs alone")
         ns = ffi.new("uint64_t[]", max(len(steps), 1))
-        status = lib.ei_session_profile(self._handle, ns, len(steps))
-        if status:
-            self._raise(status)
-        return [StepTime(s.name, s.kernel, ns[s.index] / 1e3) for s in steps]
+        times = np.zeros((max(runs, 1), len(steps)))
+        for row in times:
+            status = lib.ei_session_profile(self._handle, ns, len(steps))
+            if status:
+                self._raise(status)
+            row[:] = np.frombuffer(ffi.buffer(ns), np.uint64)[: len(steps)]
+        medians = np.median(times, axis=0) / 1e3
+        made = set(self.plan.input_ids).union(*(s.outputs for s in steps))
+        return [self._step_time(s, float(us), made) for s, us in zip(steps, medians, strict=True)]
+
+    def _step_time(self, step: StepInfo, microseconds: float, made: set[int]) -> StepTime:
+        """Constants come from where the whole plan fits, what was just made from nearer by."""
+        sizes = {i: _bytes(self.plan.tensor(i)) for i in (*step.inputs, *step.outputs) if i >= 0}
+        size, fresh = sum(sizes.values()), sum(n for i, n in sizes.items() if i in made)
+        dtype = self.plan.tensor(step.inputs[0]).dtype if step.inputs[:1] > (-1,) else ""
+        known = dtype in ("float32", "int8", "uint8")
+        rate = peak.macs_per_second(self.plan.isa, dtype, self.threads) if known else None
+        seconds = self._seconds_to_read(fresh, size)
+        seconds += self._seconds_to_read(size - fresh, len(self.plan.bytes) + self.arena_bytes)
+        limits = (None if rate is None else 1e6 * step.macs / rate), 1e6 * seconds
+        return StepTime(step.name, step.kernel, microseconds, step.macs, dtype, size, *limits)
+
+    def _seconds_to_read(self, size: int, footprint: int) -> float:
+        """Least time for `size` bytes out of a footprint, whose size says which cache has it."""
+        rounded = max(4096, 1 << max(footprint - 1, 0).bit_length())  # few sizes are measured
+        return size / peak.bytes_per_second(rounded, self.threads)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.count if tensor.dtype == "blob" else tensor.bytes
