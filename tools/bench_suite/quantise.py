@@ -18,7 +18,10 @@ from edgeinfer.engine.tensor import Quantisation, Tensor, per_tensor
 
 Range = tuple[float, float]
 _SHARED = {"MAX_POOL_2D", "RESIZE_NEAREST_NEIGHBOR", "RESHAPE", "TRANSPOSE", "CONCATENATION"}
-_FIXED = {"SOFTMAX": (1 / 256, -128), "LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
+_FIXED = {
+    "SOFTMAX": (1 / 256, -128), "LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": (1 / 128, 0),  # the values are products with a tanh
+}  # fmt: skip
 _LINEAR = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}  # op: channels' axis
 
 
@@ -145,7 +148,6 @@ class _Quantiser:
     def _lstm(self, node: Node, outputs: list[Tensor]) -> Node:
         """The 8x8->16 form: int16 cell state of scale 2^-11, int8 output state as the output."""
         x = self.tensor(node.input(0))
-        outputs[0].quant = per_tensor(1 / 128, 0)  # the values are those of a tanh
         inputs: list[Tensor | None] = [x, *[None] * 23]
         for i in range(4):
             inputs[1 + i], inputs[12 + i] = self._weights(
