@@ -34,7 +34,9 @@ int ei_rt_loop_init(ei_rt_loop *loop, int64_t first_ns, int64_t period_ns);
 int64_t ei_rt_loop_wait(ei_rt_loop *loop);
 
 /* Of the calling thread. Policies as in <sched.h>: 0 other, 1 FIFO, 2 round robin. */
-int ei_rt_fifo(int priority); /* 1..99 */
+int ei_rt_fifo(int priority);
+/* The calling thread back into the normal class. */
+int ei_rt_normal(void); /* 1..99 */
 int ei_rt_granted(int *policy, int *priority);
 int ei_rt_pin(int core);
 int ei_rt_lock_memory(void);     /* all present and future pages of the process */

@@ -15,6 +15,11 @@ int ei_rt_fifo(int priority) {
     return sched_setscheduler(0, SCHED_FIFO, &p) ? errno : 0;
 }
 
+int ei_rt_normal(void) {
+    struct sched_param p = {.sched_priority = 0};
+    return sched_setscheduler(0, SCHED_OTHER, &p) ? errno : 0;
+}
+
 int ei_rt_granted(int *policy, int *priority) {
     struct sched_param p;
     *policy = sched_getscheduler(0);

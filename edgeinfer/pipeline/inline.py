@@ -16,6 +16,7 @@ from typing import Any
 from .guard import Guard
 from .loop import WORKING, Event, Mode, Runner
 from .messages import Command, Frame, Message, Origin
+from .realtime import Burst
 from .schedule import SOURCE
 from .slot import Published
 from .stage import Stage
@@ -64,6 +65,7 @@ class Inline:
 
     `plant`: source and sink are one simulator that moves on by one frame's time with every write.
     It is written once for each frame: the newest command, or one at rest where the guard is silent.
+    `burst`: the scheduling class of the stages' work; the rest of the run stays in the normal one.
     """
 
     def __init__(
@@ -77,12 +79,14 @@ class Inline:
         deadlines: bool = False,
         durations: Durations | None = None,
         observe: Callable[[Tick], None] | None = None,
+        burst: Burst | None = None,
     ) -> None:
         brake = guard.limits.safe_brake
         self._tracks = {s.name: _Track(Runner(s, s.name == commands, brake)) for s in stages}
         self._commands, self._guard, self._emit, self._write = commands, guard, emit, write
         self._plant, self._applied = plant, REST
         self._deadlines, self._durations, self._observe = deadlines, durations, observe
+        self._burst = burst or Burst(0)
         self._frame: Published | None = None
         self._epoch_ns = self._cursor_ns = 0
         self._sent = self._offered = 0
@@ -142,9 +146,11 @@ class Inline:
             return
         used = {k: m.number for k, m in newest.items()} if mode is Mode.RUN else None
         skipped = runner.skipped(newest) if used else 0
-        begin = time.perf_counter_ns()
-        mode, out = runner.work(mode, newest, now)
-        took = self._took(name, track, time.perf_counter_ns() - begin)
+        with self._burst:
+            begin = time.perf_counter_ns()
+            mode, out = runner.work(mode, newest, now)
+            spent = time.perf_counter_ns() - begin
+        took = self._took(name, track, spent)
         late = took > runner.stage.timing.budget_ns
         self._publish(track, out, now, took if late and self._deadlines else 0)
         event = Event(

@@ -24,7 +24,7 @@ from .guard import Guard, GuardLimits
 from .inline import Durations, Inline, Tick, is_plant
 from .loop import WORKING, Event
 from .messages import Command, Message
-from .realtime import RealTime
+from .realtime import Burst, RealTime
 from .record import ACTUATOR, Recorder
 from .schedule import SOURCE, Admission, admit, order
 from .stage import Stage, Timing
@@ -103,13 +103,18 @@ class Pipeline:
 
     def admission(self, source_hz: float) -> Admission:
         """The schedulability analysis for this board."""
-        limit = float(self.board.extra.get("realtime", {}).get("utilisation_limit", 0.9))
+        limit = float(self._realtime.get("utilisation_limit", 0.9))
         pinned = {
             n: b.core
             for n, b in self.board.stages.items()
             if b.core is not None and n in self._names
         }
         return admit(self.stages, source_hz, self.board.cores, limit, pinned)
+
+    @property
+    def _realtime(self) -> Mapping[str, Any]:
+        """The board's real-time settings."""
+        return self.board.extra.get("realtime", {})
 
     @property
     def _names(self) -> set[str]:
@@ -130,7 +135,8 @@ class Pipeline:
     ) -> RunReport:
         """Run on simulated time until the source ends or gave `frames`.
 
-        `deadlines`: results over budget come late, as measured, or as `durations` says. `record`,
+        `deadlines`: results over budget come late, as measured (in the board's real-time class,
+        where that is granted; else with a warning in the report), or as `durations` says. `record`,
         `trace`: files to write. `admit`: "check" or "anyway".
         """
         opened: list[Any] = []
@@ -143,6 +149,8 @@ class Pipeline:
             recorder = self._recorder(record, png, opened)
             tracer = Trace() if trace is not None else None
             log, guard = Log(recorder, tracer, on_event), Guard(self.limits)
+            # What is measured against a budget is measured in the class that it will run in.
+            burst = Burst(int(self._realtime.get("priority", 0)) if deadlines else 0)
             write = sink.write if sink is not None else _nowhere
             inline = Inline(
                 self.stages,
@@ -154,6 +162,7 @@ class Pipeline:
                 deadlines=deadlines,
                 durations=durations,
                 observe=observe,
+                burst=burst,
             )
             began = time.monotonic()
             with _no_collection():
@@ -163,7 +172,7 @@ class Pipeline:
             _close(opened)
         if tracer is not None and trace is not None:
             tracer.write(trace)
-        return log.collector.report(self.timings, guard.counters, wall)
+        return log.collector.report(self.timings, guard.counters, wall, warnings=burst.warnings)
 
     def run_processes(
         self,

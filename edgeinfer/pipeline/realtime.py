@@ -52,6 +52,29 @@ def apply(settings: RealTime) -> Granted:
     return Granted(*granted(), tuple(warnings))
 
 
+class Burst:
+    """The FIFO class for pieces of work of a thread that is in the normal class otherwise.
+
+    with burst: ...     # priority 0, or refused (see `warnings`): the normal class throughout
+    """
+
+    def __init__(self, priority: int) -> None:
+        self.priority = priority
+        self.warnings: tuple[str, ...] = ()
+        if priority and granted()[0] == "other":
+            self.warnings = apply(RealTime(priority)).warnings
+            lib.ei_rt_normal()
+        self._on = bool(priority) and not self.warnings and granted()[0] == "other"
+
+    def __enter__(self) -> None:
+        if self._on:
+            lib.ei_rt_fifo(self.priority)
+
+    def __exit__(self, *_: object) -> None:
+        if self._on:
+            lib.ei_rt_normal()
+
+
 def granted() -> tuple[str, int]:
     """(scheduling class, priority) of the calling thread."""
     policy, priority = ffi.new("int *"), ffi.new("int *")

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from pipeline_stages import Bend, Frames, Sink, stages
 
+from edgeinfer import board as boards
 from edgeinfer.pipeline.loop import Mode
 from edgeinfer.pipeline.messages import Frame, Objects, Origin
 from edgeinfer.pipeline.pipeline import Pipeline
+from edgeinfer.pipeline.realtime import granted
 from edgeinfer.pipeline.stage import Timing
 
 
@@ -131,3 +133,29 @@ def test_report_rows_are_plain():
     assert all(isinstance(v, str | int | float) for r in rows for v in r.values())
     assert report.stages[0].times_ms.shape == (10,)
     assert np.isclose(report.seconds, 0.18)
+
+
+class Classy(Bend):
+    """Notes the scheduling class that its work runs in."""
+
+    def __init__(self, timing):
+        super().__init__(timing)
+        self.seen = set()
+
+    def step(self, inputs):
+        self.seen.add(granted())
+        return super().step(inputs)
+
+
+@pytest.mark.parametrize("deadlines", [True, False])
+def test_what_is_measured_runs_in_the_boards_class(deadlines):
+    """The stages' work alone, and only where it is held against budgets."""
+    board = boards.load("host")
+    wanted = ("fifo", board.extra["realtime"]["priority"])
+    three = [Classy(Timing(50, 5, 100)), *stages(max_age_ms=200)[1:]]
+    before = granted()
+    report = Pipeline(three, Frames(5), None, board=board).run_inline(deadlines=deadlines)
+    assert granted() == before
+    refused = any("fifo" in w for w in report.warnings)
+    assert three[0].seen == {wanted if deadlines and not refused else before}
+    assert not (refused and not deadlines)
