@@ -55,6 +55,15 @@ static inline int32_t ei_mul_quantized(int32_t x, int32_t multiplier, int32_t sh
     return ei_rounding_divide_by_pot(ei_doubling_high_mul(shifted, multiplier), right);
 }
 
+/* The same with the ties of the shift upward, as vector instructions do it. */
+static inline int32_t ei_requant_tflite_up(int32_t acc, int32_t multiplier, int32_t shift,
+                                           int32_t zero, int32_t lo, int32_t hi) {
+    int left = shift > 0 ? shift : 0, right = shift > 0 ? 0 : -shift;
+    int64_t v = ei_doubling_high_mul((int32_t)((uint32_t)acc << left), multiplier);
+    v = ((v + ((int64_t)1 << right >> 1)) >> right) + zero;
+    return v < lo ? lo : v > hi ? hi : (int32_t)v;
+}
+
 /* EI_ROUND_TFLITE. */
 static inline int32_t ei_requant_tflite(int32_t acc, int32_t multiplier, int32_t shift,
                                         int32_t zero, int32_t lo, int32_t hi) {

@@ -115,3 +115,32 @@ def test_scales_that_the_delegate_refuses(op: str, dtype: str) -> None:
         graph = single(op, [a, b], [y], fused_activation_function=activation)
         outputs += _equal(graph, feeds, "xnnpack")
     assert outputs > 10**6
+
+
+def _transposed(rng: np.random.Generator, dtype: str, trial: int) -> Graph:
+    """TRANSPOSE_CONV whose stride is larger than its kernel, the sums near ties."""
+    low = int(np.iinfo(dtype).min)
+    kernel, stride, channels = ((1, 2, 8), (2, 3, 19), (1, 3, 5), (2, 4, 16))[trial % 4]
+    x_scale, w_scale = (float(np.float32(2.0 ** rng.uniform(-6, 2))) for _ in range(2))
+    x = tensor("x", (1, 31, 33, 6), dtype, (x_scale, low + int(rng.integers(256))))
+    zero = 0 if dtype == "int8" else int(rng.integers(256))
+    w = tensor("w", (channels, kernel, kernel, 6), dtype, (w_scale, zero))
+    w.data = values(rng, w)
+    bias = const("b", rng.integers(-999, 999, channels), "int32", (x_scale * w_scale, 0))
+    shape = (1, 31 * stride, 33 * stride, channels)
+    ratio = 2.0 ** rng.integers(4, 9) if trial % 2 else 2.0 ** rng.uniform(4, 9)
+    y = tensor("y", shape, dtype, (float(np.float32(x_scale * w_scale * ratio)), low + 128))
+    attrs = {"padding": "SAME", "stride_h": stride, "stride_w": stride}
+    attrs["fused_activation_function"] = "NONE"
+    return single("TRANSPOSE_CONV", [const("shape", shape), w, x, bias], [y], **attrs)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_transpose_conv_with_gaps(dtype: str, rounding: str) -> None:
+    rng = np.random.default_rng(len(dtype))
+    outputs = 0
+    for trial in range(24):
+        graph = _transposed(rng, dtype, trial)
+        outputs += _equal(graph, {"x": values(rng, graph.inputs["x"])}, rounding)
+    assert outputs > 10**6

@@ -23,12 +23,11 @@ Exceptions (tests/kernels/test_conv.py; all else in 8 bits is equal to LiteRT 2.
 | DEPTHWISE_CONV_2D, hybrid, one scale for all weights | both | LiteRT reads beyond its table of |
 | | | scales; ours uses the one |
 | CONV_2D, DEPTHWISE_CONV_2D without bias | both | as with zeros; LiteRT refuses or crashes |
-| TRANSPOSE_CONV, 8 bits, stride > kernel | "xnnpack" | one step in about 1 of 10^3 outputs: |
-| | | XNNPACK refuses these, LiteRT runs its optimised kernel |
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -250,6 +249,8 @@ def _transposed(node: Node, ctx: Context, x: Tensor, w: Tensor, bias: Tensor | N
         "pad_top": pads[0], "pad_left": pads[1], "pad_bottom": 0, "pad_right": 0,
         "groups": 1, "multiplier": 1,
     }  # fmt: skip
+    if a["padding"] == "SAME" and (w.shape[1] < a["stride_h"] or w.shape[2] < a["stride_w"]):
+        ctx = replace(ctx, rounding="tflite")  # LiteRT's delegate refuses it; its own kernel runs
     plain = Node(node.op, [x, w, bias], node.outputs, node.attrs, node.name)
     return _finish(plain, ctx, "TRANSPOSE_CONV", [x, w], values, x.count * w.count // w.shape[3])
 
