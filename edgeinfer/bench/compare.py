@@ -10,6 +10,7 @@ from typing import Any
 from .. import _native
 from ..engine import peak
 from ..engine.model import Model, load
+from ..engine.plan import Plan
 from . import turns
 from .figures import Ratio, Summary, ratio, summary
 
@@ -71,12 +72,12 @@ class Comparison:
         return {**asdict(self), "best_peer": best.name if best else None, "verdict": self.verdict}
 
 
-def precision_of(model: Model | object) -> tuple[str, int]:
+def precision_of(model: Model | Plan) -> tuple[str, int]:
     """("int8" | "float32" | "?", multiply-accumulates): the type most of them take in."""
-    if not isinstance(model, Model) or not model.macs:
-        return "?", 0
-    top = max(model.macs, key=lambda k: model.macs[k])
-    return ("int8" if top in ("int8", "uint8") else "float32"), sum(model.macs.values())
+    macs = model.macs
+    top = max(macs, key=lambda k: macs[k], default="?")
+    names = {"uint8": "int8", "?": "?", "int8": "int8"}
+    return names.get(top, "float32"), sum(macs.values())
 
 
 def compare(

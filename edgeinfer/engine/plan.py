@@ -110,6 +110,16 @@ class Plan:
         return ffi.string(name[0]).decode(), bytes(ffi.buffer(data[0], size[0]))
 
     @property
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates of one run by the type they take in; delegates' are not known."""
+        found: dict[str, int] = {}
+        for step in self.steps():
+            if step.macs and step.inputs[0] >= 0:
+                dtype = self.tensor(step.inputs[0]).dtype
+                found[dtype] = found.get(dtype, 0) + step.macs
+        return found
+
+    @property
     def bytes(self) -> memoryview:
         """The file's content."""
         return memoryview(self._data).cast("B")

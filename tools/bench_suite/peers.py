@@ -33,7 +33,8 @@ def _do(command: Sequence[object], folder: Path | None = None) -> None:
     )
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
-        raise Failed(f"{Path(str(command[0])).name}: {lines[-1][:200]}")
+        errors = [line for line in lines if "error" in line.lower()] or lines
+        raise Failed(f"{Path(str(command[0])).name}: {errors[-1].strip()[:200]}")
 
 
 def python_of(envs: Path, peer: str) -> Path:

@@ -18,20 +18,15 @@ def markdown(results: Sequence[Result], precision: str) -> str:
     counts = sorted({r["threads"] for r in chosen})
     ran = {row["kind"] for r in chosen for row in r.get("rows", [])}
     peers = [p for p in PEERS if p in ran]
-    head = [
-        "model (MMAC)",
-        "ours",
-        "% of peak",
-        *peers,
-        *(f"best peer / ours, {n}T" for n in counts),
-    ]
+    head = ["model (MMAC)", "ours", "% of peak", *peers]
+    head += [f"best peer / ours, {n}T" for n in counts] + ["p99 / median: ours, best peer"]
     lines = [_line(head), _line(["---"] * len(head))]
     ratios: dict[int, list[float]] = {n: [] for n in counts}
     for name in names:
         by_count = {r["threads"]: r for r in chosen if r["model"] == name}
         lines.append(_line(_row(name, by_count, counts, peers, ratios)))
     means = [f"{geometric_mean(v):.2f}x" if v else "" for v in ratios.values()]
-    lines.append(_line(["geometric mean", "", "", *[""] * len(peers), *means]))
+    lines.append(_line(["geometric mean", "", "", *[""] * len(peers), *means, ""]))
     return "\n".join(lines)
 
 
@@ -44,16 +39,22 @@ def _row(
     ratios: dict[int, list[float]],
 ) -> list[str]:  # fmt: skip
     any_result = next(iter(by_count.values()))
-    title = f"{name.removesuffix('.tflite')} ({any_result.get('macs', 0) / 1e6:.4g})"
-    cells = [title, _each(by_count, counts, "edgeinfer", _ms), _each(by_count, counts,
-             "edgeinfer", _share)]  # fmt: skip
+    title = f"{name.rpartition('_')[0]} ({any_result.get('macs', 0) / 1e6:.4g})"
+    cells = [title, *(_each(by_count, counts, "edgeinfer", cell) for cell in (_ms, _share))]
     cells += [_each(by_count, counts, p, _ms) for p in peers]
     for n in counts:
         best = _best(by_count.get(n))
         if best is not None:
             ratios[n].append(best["ratio"]["value"])
         cells.append("" if best is None else _ratio(best["ratio"]))
-    return cells
+    return [*cells, " / ".join(_tails(by_count.get(n)) for n in counts)]
+
+
+def _tails(result: Result | None) -> str:
+    """How far the slowest hundredth lies from the middle, ours and the best peer's."""
+    ours, best = next(iter((result or {}).get("rows", [])), None), _best(result)
+    rows = [r["summary"] for r in (ours, best) if r is not None]
+    return ", ".join(f"{r['p99'] / r['median']:.2g}" for r in rows) or "-"
 
 
 def _best(result: Result | None) -> Result | None:
