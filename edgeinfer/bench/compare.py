@@ -102,7 +102,7 @@ def compare(
         elsewhere = _take(engines, rounds, left_out)
         ceiling = None
         if precision != "?":
-            ceiling = peak.macs_per_second(_native.best_isa(), precision, job.threads)
+            ceiling = peak.macs_per_second(job.isa or _native.best_isa(), precision, job.threads)
         found = Comparison(
             job.path.name, job.threads, precision, macs, ceiling, rounds, elsewhere,
             [_row(e, engines[0], macs, ceiling) for e in engines], left_out,

@@ -35,10 +35,15 @@ class EngineFailed(errors.EdgeInferError):
 
 @dataclass
 class Job:
-    """What every engine is to run: a model file, with how many threads; `options` for ours."""
+    """What every engine is to run: a model file, with how many threads; `options` for ours.
+
+    `isa`: keep to this instruction set ("avx2"); ours and oneDNN (OpenVINO) can be told, a peer
+    that cannot is left out. None: the best there is.
+    """
 
     path: Path
     threads: int
+    isa: str | None = None
     options: dict[str, Any] = field(default_factory=lambda: {"session": {}})
 
 
@@ -53,6 +58,8 @@ class Engine:
         env = dict(os.environ)
         if kind == "edgeinfer":  # the one this file belongs to, wherever that lies
             env["PYTHONPATH"] = str(_WORKER.parents[2])
+        if job.isa is not None:
+            env |= _limited(kind, job.isa)
         self.kind, self.rounds, self.cpu_ns = kind, list[np.ndarray](), 0
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the engine
         python = python or sys.executable
@@ -126,6 +133,15 @@ class Engine:
     def round(self) -> None:
         """Take one block of calls."""
         self.rounds.append(self._time(self.block, self.skip))
+
+
+def _limited(kind: str, isa: str) -> dict[str, str]:
+    """What to set in the environment so that the engine keeps to an instruction set."""
+    if kind == "edgeinfer":
+        return {"EDGEINFER_ISA": isa}
+    if kind == "openvino" and isa == "avx2":  # AVX2 without VNNI
+        return {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    raise EngineFailed(f"cannot be told to keep to {isa}")
 
 
 def _one_line(text: str) -> str:

@@ -129,6 +129,15 @@ def test_a_peer_that_fails_is_named(tmp_path: Path) -> None:
     assert found.verdict == "no peer ran"
 
 
+@pytest.mark.skipif("avx2" not in _native.isas(), reason="needs AVX2")
+def test_an_instruction_set_can_be_named() -> None:
+    found = compare(turns.Job(ROAD_MODEL, 1, "avx2"), ["litert", "openvino"], 1)
+    assert found.rows[0].name.endswith("(avx2)")
+    assert found.peak == peak.macs_per_second("avx2", "int8", 1)
+    assert found.left_out["litert"] == "cannot be told to keep to avx2"
+    assert "told" not in found.left_out.get("openvino", "")
+
+
 def test_our_failure_is_an_error() -> None:
     with pytest.raises(turns.EngineFailed, match="threads is 99"):
         compare(turns.Job(ROAD_MODEL, 99), [], 1)

@@ -75,10 +75,14 @@ def _float_onnx(model: Path, peer: str) -> Path:
 
 
 def _mnn(model: Path, envs: Path) -> None:
-    onnx = _float_onnx(model, "mnn")
-    target = model.with_suffix(".mnn")
-    _do([envs / "mnn" / "bin" / "mnnconvert", "-f", "ONNX", "--modelFile", onnx, "--MNNModel",
-         target, "--bizCode", "suite"])  # fmt: skip
+    """Its default form of an LSTM crashes the converter, the other does not."""
+    onnx, target = _float_onnx(model, "mnn"), model.with_suffix(".mnn")
+    convert = [envs / "mnn" / "bin" / "mnnconvert", "-f", "ONNX", "--modelFile", onnx,
+               "--MNNModel", target, "--bizCode", "suite"]  # fmt: skip
+    try:
+        _do(convert)
+    except Failed:
+        _do([*convert, "--useOriginRNNImpl"])
     if not target.exists():
         raise Failed("mnnconvert: wrote nothing")
 
