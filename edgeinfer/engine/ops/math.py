@@ -10,7 +10,8 @@ Exceptions (tests/kernels/test_math.py):
 
 | operator | where | bound |
 |---|---|---|
-| SUM int8 | "tflite" | 0.75 step of the real value; LiteRT 2.3's own uses an unset multiplier |
+| SUM int8 | "tflite" | LiteRT 2.3's reference takes the bytes for uint8; ours equals what it |
+| | | gives for the same real values in uint8 |
 | ADD uint8, or broadcast along the last dimension, an input scale below | "xnnpack" | one step in |
 | 2^-10 of the output's | | about 1 of 10^6 outputs: LiteRT's built-in vector loop truncates there |
 | ADD, an input scale 2^8 times the output's or more; MUL, their product so | "xnnpack" | results |
