@@ -101,6 +101,23 @@ static int bind_tensor(ei_plan *p, uint32_t i, ei_error *err) {
     return EI_OK;
 }
 
+/* Whether what the step writes lies apart from all else that it touches, or in the very place of an
+ * input (kernels that can work in place do so element by element): they rely on it. */
+static bool apart(const ei_plan *p, const ei_file_step *f) {
+    const uint32_t *args = p->args + f->first_arg;
+    for (uint32_t o = f->n_in; o < (uint32_t)f->n_in + f->n_out; o++) {
+        const ei_file_tensor *y = &p->file_tensors[args[o]];
+        for (uint32_t a = 0; a < o; a++) {
+            if (args[a] == EI_NO_TENSOR || p->tensors[args[a]].constant) continue;
+            const ei_file_tensor *x = &p->file_tensors[args[a]];
+            bool same = a < f->n_in && x->offset == y->offset && x->bytes == y->bytes;
+            if (!same && x->offset < y->offset + y->bytes && y->offset < x->offset + x->bytes)
+                return false;
+        }
+    }
+    return true;
+}
+
 static int bind_step(ei_plan *p, uint32_t i, ei_error *err) {
     const ei_file_header *h = p->header;
     const ei_file_step *f = &p->file_steps[i];
@@ -135,6 +152,8 @@ static int bind_step(ei_plan *p, uint32_t i, ei_error *err) {
         return ei_fail(err, EI_E_UNSUPPORTED,
                        "step %u ('%s', op %u, layout %u): no kernel for ISA '%s' takes it", i,
                        p->strings + f->name, f->op, f->layout, ei_isa_name((int)h->isa));
+    if (!apart(p, f))
+        return ei_fail(err, EI_E_FORMAT, "plan is damaged: step %u writes over what it reads", i);
     size_t scratch = node->kernel->scratch ? node->kernel->scratch(node) : 0;
     if (scratch > p->scratch_bytes) p->scratch_bytes = scratch;
     return EI_OK;

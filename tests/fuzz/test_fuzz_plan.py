@@ -12,12 +12,13 @@ import pytest
 
 from edgeinfer import _native
 from edgeinfer.engine import planfile
-from edgeinfer.engine.plan import build
+from edgeinfer.engine.plan import Plan, build
+from edgeinfer.errors import PlanError
 from tests import models, sanitized
 from tests.fuzz import plan_seeds
 
 PLANS = dict(plan_seeds.seeds())
-ZERO, KEPT = 36, 64  # of a tensor record: offset of the zero point, bytes
+ZERO, OFFSET, KEPT = 36, 40, 64  # of a tensor record: zero point, place in the arena, bytes
 
 
 def _drive(folder: Path, data: bytes, first: int, count: int) -> list[int]:
@@ -65,3 +66,17 @@ def test_huge_parameters(isa: str, tmp_path: Path) -> None:
     params, strings = planfile.HEADER.unpack_from(data)[16:18]
     for at in range(params, min(strings, params + 80), 4):
         _drive(tmp_path, _changed(data, at, 1 << 30), 0, 0)
+
+
+def test_outputs_that_overlap_inputs_are_refused() -> None:
+    """Found by libFuzzer: a state half over an output was copied onto itself."""
+    make = models.Maker("int8")
+    plan = build(make.graph(make.softmax(make.input("x", (4, 8)))), isa="ref")
+    data = bytes(plan.bytes)
+    (step,) = plan.steps()
+    records = planfile.HEADER.unpack_from(data)[13]
+    x, y = (records + KEPT * ids[0] + OFFSET for ids in (step.inputs, step.outputs))
+    (start,) = struct.unpack_from("<Q", data, x)
+    Plan(_changed(data, y, start))  # in place is allowed, though softmax would not be planned so
+    with pytest.raises(PlanError, match="writes over what it reads"):
+        Plan(_changed(data, y, start + 16))
