@@ -159,3 +159,38 @@ def test_transpose_conv_with_gaps(dtype: str, rounding: str) -> None:
         graph = _transposed(rng, dtype, trial)
         outputs += _equal(graph, {"x": values(rng, graph.inputs["x"])}, rounding)
     assert outputs > 10**6
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_resize_bilinear(dtype: str, rounding: str) -> None:
+    rng = np.random.default_rng(len(dtype))
+    outputs = 0
+    for trial in range(24):
+        h, w, oh, ow = rng.integers(2, 60, 4)
+        x = tensor("x", (1, int(h), int(w), 64), dtype, (0.5, 3))
+        y = tensor("y", (1, int(oh), int(ow), 64), dtype, (0.5, 3))
+        attrs = {"align_corners": trial % 3 == 1, "half_pixel_centers": trial % 3 == 2}
+        graph = single("RESIZE_BILINEAR", [x, const("size", [oh, ow])], [y], **attrs)
+        outputs += _equal(graph, {"x": values(rng, x)}, rounding)
+    assert outputs > 10**6
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize(
+    "types", [("float32", "int16"), ("int8", "uint8"), ("uint8", "int8"), ("int8", "int8")]
+)
+def test_quantize_in_vectors_and_beyond(types: tuple[str, str], rounding: str) -> None:
+    """Ties, in whole vectors and in what is left of them."""
+    rng = np.random.default_rng(7)
+    for trial in range(48):
+        scale = float(np.float32(2.0 ** rng.uniform(-8, 3)))
+        ratio = 2.0 ** (rng.integers(-10, -8) if types[0] == types[1] else rng.integers(-4, 2))
+        n, zeros = 33 + trial % 16, rng.integers(0, 100, 2)
+        x = tensor("x", (n,), types[0], (scale * ratio, int(zeros[0])))
+        y = tensor("y", (n,), types[1], (scale, int(zeros[1])))
+        feeds = {"x": values(rng, x)}
+        if types[0] == "float32":
+            x.quant = None
+            feeds = {"x": ((rng.integers(-999, 999, n) + 0.5) * scale).astype(np.float32)}
+        _equal(single("QUANTIZE", [x], [y]), feeds, rounding)

@@ -3,9 +3,7 @@
 8-bit bilinear in "xnnpack" is XNNPACK's fixed point (weights of 11 bits); in "tflite" the reference
 kernels', which differ between int8 (10-bit positions) and uint8 (floats, rounded half up).
 
-Exceptions
-    RESIZE_BILINEAR uint8, "tflite": LiteRT's reference adds four float products; a sum that lies on
-        a half within its last place may round the other way (none in the tests).
+8 bits are equal to LiteRT 2.3 to the bit (tests/kernels/test_exact.py).
 """
 
 from __future__ import annotations

@@ -109,11 +109,16 @@ def xnnpack_requantise_table(x: Tensor, y: Tensor) -> np.ndarray:
     return pack(((domain(x) - x.zero) * multiplier + (y.zero << 8) + 128) >> 8, y)
 
 
+def delegated(x: Tensor, y: Tensor) -> bool:
+    """Whether XNNPACK takes a QUANTIZE between 8-bit tensors: of one type, a ratio of the scales in
+    1/256..128."""
+    return x.dtype == y.dtype and 1 / 256 <= float(_F(x.scale) / _F(y.scale)) <= 128
+
+
 def requantise_table(x: Tensor, y: Tensor, rounding: str) -> np.ndarray:
-    """What QUANTIZE between 8-bit tensors does in LiteRT: XNNPACK takes equal types and ratios of
-    the scales in 1/256..128, the TFLite kernel (in its vector form) the rest."""
-    ratio = float(_F(x.scale) / _F(y.scale))
-    if rounding == "xnnpack" and x.dtype == y.dtype and 1 / 256 <= ratio <= 128:
+    """What QUANTIZE between 8-bit tensors does in LiteRT: what XNNPACK does not take, the TFLite
+    kernel does (in its vector form)."""
+    if rounding == "xnnpack" and delegated(x, y):
         return xnnpack_requantise_table(x, y)
     multiplier, shift = quantize_multiplier(float(_F(x.scale)) / float(_F(y.scale)))
     times = multiply_up if rounding == "xnnpack" else multiply
