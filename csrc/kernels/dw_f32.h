@@ -3,11 +3,13 @@
  * Layout EI_LAYOUT_<ISA>_DW_F32, n = lcm(channels, lanes) / lanes blocks: in[1] blob
  * [n][taps][lanes] f32, in[2] f32 [n * lanes] bias; element e of block b is channel
  * (lanes * b + e) % channels. Taps go column by column, which is the order in which XNNPACK adds
- * them up: so the sums are the same to the bit. */
+ * them up: so the sums are the same to the bit. x quantised at run time: in[3] f32 [n * lanes]
+ * scale of the weights. */
 #ifndef EI_DW_F32_H
 #define EI_DW_F32_H
 
 #include "depthwise.h"
+#include "dynamic.h"
 
 typedef struct ei_dw_f32_row {
     const float *w, *bias;
@@ -15,17 +17,18 @@ typedef struct ei_dw_f32_row {
     float *y;
     int64_t width, depth, blocks;
     float lo, hi;
+    ei_dynamic_depthwise d;
 } ei_dw_f32_row;
 
 static inline int ei_dw_f32_check(const ei_node *n, int lanes) {
     ei_conv g;
-    if (n->n_in != 3 || !ei_depthwise_geometry(n, &g) || n->in[0]->dtype != EI_F32 ||
-        !ei_dw_fits(&g))
+    if (!ei_depthwise_geometry(n, &g) || n->in[0]->dtype != EI_F32 || !ei_dw_fits(&g))
         return EI_E_UNSUPPORTED;
     const ei_tensor *w = n->in[1], *bias = n->in[2];
     int64_t columns = ei_dw_blocks(g.c, lanes) * lanes;
     bool good = w->dtype == EI_BLOB && w->constant && (int64_t)w->bytes == columns * g.depth * 4 &&
-                bias && bias->constant && (int64_t)bias->bytes == columns * 4;
+                bias && bias->constant && (int64_t)bias->bytes == columns * 4 &&
+                (n->n_in == 3 || ei_dynamic_depthwise_check(n, &g, columns));
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }
 
@@ -57,6 +60,7 @@ static inline int ei_dw_f32_run(const ei_node *n, const ei_work *work, int lanes
         ei_dw_taps(&ring, row / g.oh, (int32_t)(row % g.oh), rows);
         for (int32_t i = 0; i < kh * kw; i++) taps[i] = rows[i % kh * kw + i / kh];
         r.y = (float *)n->out[0]->data + row * width;
+        r.d = ei_dynamic_depthwise_at(n, row / g.oh);
         run_row(&r);
     }
     return EI_OK;

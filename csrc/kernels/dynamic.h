@@ -31,6 +31,27 @@ static inline bool ei_dynamic_packed(const ei_node *n, const ei_conv *g, int64_t
            ei_dynamic_vector(n->in[6], EI_I32, columns, true);
 }
 
+/* Depthwise convolutions: what an integer sum in f32 is multiplied by, one after the other. */
+typedef struct ei_dynamic_depthwise {
+    const float *w_scale; /* NULL: a float convolution */
+    float first, second;  /* y = sum * (w_scale * first) * second + bias */
+} ei_dynamic_depthwise;
+
+/* Whether in[3..6] are so: `channels` scales of the weights, constant, and one of every image. */
+static inline bool ei_dynamic_depthwise_check(const ei_node *n, const ei_conv *g,
+                                              int64_t channels) {
+    return n->n_in == 7 && n->in[0]->dtype == EI_F32 && n->out[0]->dtype == EI_F32 &&
+           ei_dynamic_vector(n->in[3], EI_F32, channels, true) &&
+           ei_dynamic_vector(n->in[4], EI_F32, g->batch, false) && !n->in[5] && !n->in[6];
+}
+
+static inline ei_dynamic_depthwise ei_dynamic_depthwise_at(const ei_node *n, int64_t image) {
+    if (!ei_is_dynamic(n)) return (ei_dynamic_depthwise){NULL, 1, 1};
+    float scale = ((const float *)n->in[4]->data)[image];
+    bool xnnpack = n->rounding == EI_ROUND_XNNPACK;
+    return (ei_dynamic_depthwise){n->in[3]->data, xnnpack ? 1 : scale, xnnpack ? scale : 1};
+}
+
 enum { EI_DYNAMIC_ROWS = 16, EI_DYNAMIC_COLUMNS = 32 }; /* the most of any kernel's tile */
 
 /* How the accumulators of a tile become floats:

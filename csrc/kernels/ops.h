@@ -108,6 +108,9 @@ typedef enum ei_layout {
  *   in[4] f32 scale, in[5] i32 zero point of x, one for each image or, without padding, output row
  *   in[6] absent (packed layouts: i32 sum of the weights of every column)
  * y = fma(float(acc) * x_scale, w_scale, bias), as XNNPACK computes it, then act_fmin/act_fmax.
+ * DEPTHWISE_CONV_2D likewise, but in[0] and in[1] are integers in f32, in[0] less its zero point,
+ * and in[5] is absent; y = acc * w_scale * x_scale + bias for EI_ROUND_XNNPACK, acc * (x_scale *
+ * w_scale) + bias for EI_ROUND_TFLITE, as in TFLite's two kernels.
  * TRANSPOSE_CONV with in[4] and EI_ROUND_XNNPACK: as LiteRT's built-in kernel, see
  * ref/transpose_conv.c.
  * Zero points are in the tensors (w: 0 for i8, any for u8). act_min/act_max clamp the quantised

@@ -124,8 +124,8 @@ typedef struct ei_quantize_params {
 
 /* DYNAMIC_QUANTIZE: the input in `batches` equal parts, each with the scale and zero point that
  * cover its values and 0 (an f32 vector out[1] and an i32 vector out[2] of `batches`); i8 | u8 out,
- * u8 being the i8 value and its zero point + 128. Or f32 out, and no out[1], out[2]: the input
- * rounded to what those 8 bits stand for. NaN becomes the least value. */
+ * u8 being the i8 value and its zero point + 128. Or f32 out: the i8 value less its zero point, and
+ * out[1], or alone, times its scale. NaN becomes the least value. */
 typedef enum ei_dynamic_method {
     EI_DYNAMIC_XNNPACK = 0,    /* asymmetric, ties to even: XNNPACK's qd8 */
     EI_DYNAMIC_ASYMMETRIC = 1, /* asymmetric, ties away from 0: TFLite's kernels */

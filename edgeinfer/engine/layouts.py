@@ -271,7 +271,11 @@ def _dw_f32(layout: str, lanes: int) -> Packer:
         order = _spread(w.shape[1], lanes)
         blob = np.ascontiguousarray(w[:, order].transpose(1, 0, 2))
         bias = _bias(step, w.shape[1], np.float32)[order].reshape(-1)
-        step.inputs = [step.inputs[0], _constant("weights", blob, 0), _constant("bias", bias)]
+        packed = [step.inputs[0], _constant("weights", blob, 0), _constant("bias", bias)]
+        if _dynamic(step):
+            scale = _constant("scale", _data(step.inputs[3])[order].reshape(-1))
+            packed += [scale, *step.inputs[4:]]
+        step.inputs = packed
         step.layout = layout
         return True
 

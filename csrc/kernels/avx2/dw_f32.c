@@ -10,10 +10,17 @@ static void run_row(const ei_dw_f32_row *r) {
     int64_t block = 0;
     for (int64_t at = 0; at < r->width; at += LANES) {
         const float *w = r->w + block * r->depth * LANES;
-        __m256 acc = _mm256_loadu_ps(r->bias + block * LANES);
+        __m256 bias = _mm256_loadu_ps(r->bias + block * LANES);
+        __m256 acc = r->d.w_scale ? _mm256_setzero_ps() : bias;
         for (int64_t t = 0; t < r->depth; t++) {
             __m256 x = _mm256_loadu_ps((const float *)r->taps[t] + at);
             acc = _mm256_fmadd_ps(x, _mm256_loadu_ps(w + t * LANES), acc);
+        }
+        if (r->d.w_scale) {
+            __m256 scale = _mm256_loadu_ps(r->d.w_scale + block * LANES);
+            scale = _mm256_mul_ps(scale, _mm256_set1_ps(r->d.first));
+            acc = _mm256_mul_ps(_mm256_mul_ps(acc, scale), _mm256_set1_ps(r->d.second));
+            acc = _mm256_add_ps(acc, bias);
         }
         acc = _mm256_min_ps(_mm256_max_ps(acc, lo), hi);
         if (r->width - at >= LANES) {

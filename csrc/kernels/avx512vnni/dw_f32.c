@@ -10,10 +10,17 @@ static void run_row(const ei_dw_f32_row *r) {
     int64_t block = 0;
     for (int64_t at = 0; at < r->width; at += LANES) {
         const float *w = r->w + block * r->depth * LANES;
-        __m512 acc = _mm512_loadu_ps(r->bias + block * LANES);
+        __m512 bias = _mm512_loadu_ps(r->bias + block * LANES);
+        __m512 acc = r->d.w_scale ? _mm512_setzero_ps() : bias;
         for (int64_t t = 0; t < r->depth; t++) {
             __m512 x = _mm512_loadu_ps((const float *)r->taps[t] + at);
             acc = _mm512_fmadd_ps(x, _mm512_loadu_ps(w + t * LANES), acc);
+        }
+        if (r->d.w_scale) {
+            __m512 scale = _mm512_loadu_ps(r->d.w_scale + block * LANES);
+            scale = _mm512_mul_ps(scale, _mm512_set1_ps(r->d.first));
+            acc = _mm512_mul_ps(_mm512_mul_ps(acc, scale), _mm512_set1_ps(r->d.second));
+            acc = _mm512_add_ps(acc, bias);
         }
         acc = _mm512_min_ps(_mm512_max_ps(acc, lo), hi);
         int64_t left = r->width - at;

@@ -13,12 +13,20 @@ static void run_row(const ei_dw_f32_row *r) {
     int64_t block = 0;
     for (int64_t at = 0; at < r->width; at += LANES) {
         const float *w = r->w + block * r->depth * LANES;
-        float32x4_t acc[4];
-        for (int i = 0; i < 4; i++) acc[i] = vld1q_f32(r->bias + block * LANES + 4 * i);
+        float32x4_t acc[4], bias[4];
+        for (int i = 0; i < 4; i++) {
+            bias[i] = vld1q_f32(r->bias + block * LANES + 4 * i);
+            acc[i] = r->d.w_scale ? vdupq_n_f32(0) : bias[i];
+        }
         for (int64_t t = 0; t < r->depth; t++, w += LANES) {
             const float *x = (const float *)r->taps[t] + at;
             for (int i = 0; i < 4; i++)
                 acc[i] = vfmaq_f32(acc[i], vld1q_f32(x + 4 * i), vld1q_f32(w + 4 * i));
+        }
+        for (int i = 0; r->d.w_scale && i < 4; i++) {
+            float32x4_t scale = vld1q_f32(r->d.w_scale + block * LANES + 4 * i);
+            acc[i] = vmulq_f32(acc[i], vmulq_n_f32(scale, r->d.first));
+            acc[i] = vaddq_f32(vmulq_n_f32(acc[i], r->d.second), bias[i]);
         }
         float last[LANES];
         bool whole = r->width - at >= LANES;

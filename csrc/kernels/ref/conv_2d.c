@@ -33,8 +33,10 @@ static bool vector(const ei_tensor *t, int dtype, int64_t n) {
 
 static int check_f32(const ei_node *n) {
     ei_conv g;
-    bool good = n->n_in == 3 && geometry(n, &g) && n->in[0]->dtype == EI_F32 &&
-                n->in[1]->dtype == EI_F32 && (!n->in[2] || vector(n->in[2], EI_F32, g.oc));
+    bool good = geometry(n, &g) && n->in[0]->dtype == EI_F32 && n->in[1]->dtype == EI_F32 &&
+                (!n->in[2] || vector(n->in[2], EI_F32, g.oc)) &&
+                (n->n_in == 3 ||
+                 (n->op == EI_OP_DEPTHWISE_CONV_2D && ei_dynamic_depthwise_check(n, &g, g.oc)));
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }
 
@@ -98,14 +100,16 @@ static int run_f32(const ei_node *n, const ei_work *work) {
     ei_split(g.rows, 1, work, &row, &end);
     for (; row < end; row++) {
         origin o = origin_of(&g, row);
+        ei_dynamic_depthwise d = ei_dynamic_depthwise_at(n, o.image);
         for (int32_t oc = 0; oc < g.oc; oc++) {
-            float acc = bias ? bias[oc] : 0;
+            float first = bias ? bias[oc] : 0, acc = d.w_scale ? 0 : first;
             for (int32_t ky = 0; ky < g.p->kernel_h; ky++)
                 for (int32_t kx = 0; kx < g.p->kernel_w; kx++) {
                     int64_t at = input_at(&g, &o, ky, kx, oc);
                     for (int32_t c = 0; at >= 0 && c < g.group_c; c++)
                         acc += x[at + c] * w[weight_at(&g, depthwise, oc, ky, kx, c)];
                 }
+            if (d.w_scale) acc = acc * (d.w_scale[oc] * d.first) * d.second + first;
             acc = acc < g.p->act_fmin ? g.p->act_fmin : acc;
             out[row * g.oc + oc] = acc > g.p->act_fmax ? g.p->act_fmax : acc;
         }

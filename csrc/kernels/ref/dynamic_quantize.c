@@ -19,9 +19,10 @@ static int check(const ei_node *node) {
     bool good = x->dtype == EI_F32 && ei_same_shape(x, y) && p->batches > 0 && ei_count(x) > 0 &&
                 ei_count(x) % p->batches == 0 && p->method >= EI_DYNAMIC_XNNPACK &&
                 p->method <= EI_DYNAMIC_SYMMETRIC;
-    if (good && y->dtype == EI_F32) return node->n_out == 1 ? EI_OK : EI_E_UNSUPPORTED;
-    good = good && node->n_out == 3 && ei_is_q8(y) && vector(node->out[1], EI_F32, p->batches) &&
-           vector(node->out[2], EI_I32, p->batches);
+    int outputs = good && y->dtype == EI_F32 ? (node->n_out == 1 ? 1 : 2) : 3;
+    good = good && (y->dtype == EI_F32 || ei_is_q8(y)) && node->n_out == outputs &&
+           (outputs < 2 || vector(node->out[1], EI_F32, p->batches)) &&
+           (outputs < 3 || vector(node->out[2], EI_I32, p->batches));
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }
 
@@ -133,9 +134,10 @@ static void quantize_q8(const float *restrict x, uint8_t *restrict y, mapping m,
     EACH((uint8_t)(q + m.zero));
 }
 
-static void quantize_f32(const float *restrict x, float *restrict y, mapping m, int64_t begin,
-                         int64_t end) {
-    EACH((float)q * m.scale);
+static void quantize_f32(const float *restrict x, float *restrict y, mapping m, bool scaled,
+                         int64_t begin, int64_t end) {
+    float scale = scaled ? m.scale : 1;
+    EACH((float)q * scale);
 }
 
 /* Part [from, to) of `count` batches of `size`. In three passes, so that batches do not wait for
@@ -154,13 +156,13 @@ static void convert(const ei_node *node, int64_t batch, int count, int64_t size,
     for (int i = 0; i < count; i++) {
         int64_t at = (batch + i) * size;
         if (y->dtype == EI_F32)
-            quantize_f32(x + i * size, (float *)y->data + at, m[i], from, to);
+            quantize_f32(x + i * size, (float *)y->data + at, m[i], node->n_out == 1, from, to);
         else
             quantize_q8(x + i * size, (uint8_t *)y->data + at, m[i], from, to);
     }
-    for (int i = 0; y->dtype != EI_F32 && from == 0 && i < count; i++) {
-        ((float *)node->out[1]->data)[batch + i] = m[i].scale;
-        ((int32_t *)node->out[2]->data)[batch + i] = m[i].zero;
+    for (int i = 0; from == 0 && i < count; i++) {
+        if (node->n_out > 1) ((float *)node->out[1]->data)[batch + i] = m[i].scale;
+        if (node->n_out > 2) ((int32_t *)node->out[2]->data)[batch + i] = m[i].zero;
     }
 }
 

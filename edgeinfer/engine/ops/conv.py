@@ -133,7 +133,7 @@ def requantisation(
 
 
 def dynamic(node: Node) -> bool:
-    """Whether x was quantised at run time (passes/hybrid.py) and the output is float."""
+    """Whether x was quantised at run time (passes/hybrid.py); the output is float."""
     return bool(node.attrs.get("dynamic"))
 
 
@@ -141,7 +141,7 @@ def _types(node: Node, x: Tensor, w: Tensor, out: Tensor) -> bool:
     """Whether the node is quantised; refuses mixed or unknown types."""
     expect_types(node, x, ("float32", *EIGHT_BIT))
     if dynamic(node):
-        expect_types(node, w, ("int8",))
+        expect_types(node, w, ("int8",) if x.dtype in EIGHT_BIT else ("float32",))
         return True
     if out.dtype != x.dtype:
         raise refuse(node, f"{x} and {out} differ in type")

@@ -59,8 +59,8 @@ def _from_float(y: Tensor, ctx: Context) -> dict[str, float]:
 def dynamic_quantize(node: Node, ctx: Context) -> Step:
     """DYNAMIC_QUANTIZE, made by a pass: float32 to 8 bits and the scales and zero points found.
 
-    Inputs x; outputs as x in int8 or uint8, float32 scale [batches], int32 zero point [batches]; or
-    only x in float32, rounded to what those 8 bits stand for.
+    Inputs x; outputs as x in int8 or uint8, float32 scale [batches], int32 zero point [batches]. Or
+    x in float32: those 8 bits less the zero point, and the scale; or alone, times the scale.
     """
     x, y = node.input(0), node.outputs[0]
     expect_types(node, x, ("float32",))

@@ -4,8 +4,10 @@ LiteRT does not compute these in float: it quantises the activations anew in eve
 a DYNAMIC_QUANTIZE node in front of the operator:
 
 * CONV_2D and FULLY_CONNECTED then multiply in 8 bits and give floats (ops.h: seven inputs).
-* DEPTHWISE_CONV_2D and TRANSPOSE_CONV run in float, on activations rounded to what their 8 bits
-  stand for and on weights in float: the same sums within a float's rounding.
+* DEPTHWISE_CONV_2D does the same on those integers in float32, whose sums are exact.
+* TRANSPOSE_CONV, and a depthwise convolution with several outputs a channel, run in float, on
+  activations rounded to what their 8 bits stand for and on weights in float: the same sums within
+  a float's rounding.
 
 How LiteRT 2.3 quantises (_METHODS): XNNPACK takes all but the depthwise convolution, one scale an
 image, but one a row for a FULLY_CONNECTED and one a pixel for the 1x1 convolutions that it turns
@@ -77,7 +79,13 @@ class _Maker:
         if dynamic and node.op in _PRODUCTS:
             bias = node.optional(2)
             values, scale, zero = self._quantised(x, node, self.dtype)
-            node.inputs[:] = [values, w, bias, _scales(w), scale, zero, None]
+            node.inputs[:] = [values, w, bias, _scales(w, w.shape[0]), scale, zero, None]
+            node.attrs["dynamic"] = True
+            return
+        if dynamic and node.op == "DEPTHWISE_CONV_2D" and w.shape[3] == x.shape[3]:
+            values, scale = self._quantised(x, node, "integers")
+            scales, bias = _scales(w, w.shape[3]), node.optional(2)
+            node.inputs[:] = [values, _integers(w), bias, scales, scale, None, None]
             node.attrs["dynamic"] = True
             return
         if dynamic:
@@ -88,10 +96,12 @@ class _Maker:
         batches, method = _batches(x, node, self.rounding), _method(node, self.rounding)
         key = (id(x), batches, method, dtype)
         if key not in self.made:
-            outputs = [Tensor(f"{x.name}/quantised", x.shape, dtype)]
-            if dtype != "float32":
-                outputs.append(Tensor(f"{x.name}/scale", (batches,), "float32"))
-                outputs.append(Tensor(f"{x.name}/zero", (batches,), "int32"))
+            held = "float32" if dtype == "integers" else dtype
+            outputs = [
+                Tensor(f"{x.name}/quantised", x.shape, held),
+                Tensor(f"{x.name}/scale", (batches,), "float32"),
+                Tensor(f"{x.name}/zero", (batches,), "int32"),
+            ][: {"float32": 1, "integers": 2}.get(dtype, 3)]
             attrs = {"batches": batches, "method": method}
             self.nodes.append(Node("DYNAMIC_QUANTIZE", [x], outputs, attrs, f"{x.name}/quantised"))
             self.made[key] = outputs
@@ -134,11 +144,17 @@ def _grouped(node: Node) -> bool:
     return node.input(0).shape[-1] != node.input(1).shape[-1]
 
 
-def _scales(w: Tensor) -> Tensor:
-    """One scale for every output channel."""
+def _scales(w: Tensor, n: int) -> Tensor:
+    """One scale for every of n output channels."""
     assert w.quant is not None
-    data = np.broadcast_to(w.quant.scale.astype(np.float32), w.shape[:1])
+    data = np.broadcast_to(w.quant.scale.astype(np.float32), (n,))
     return Tensor(f"{w.name}/scale", data.shape, "float32", data=np.ascontiguousarray(data))
+
+
+def _integers(w: Tensor) -> Tensor:
+    """The weights as they are, in float32."""
+    assert w.data is not None
+    return Tensor(w.name, w.shape, "float32", data=w.data.astype(np.float32))
 
 
 def _dequantise(tensor: Tensor) -> Tensor:
