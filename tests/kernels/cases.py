@@ -118,9 +118,10 @@ def _dense(dtype: str) -> Iterator[Case]:
 
 
 def _hybrid(dtype: str) -> Iterator[Case]:
-    for op in ("CONV_2D", "FULLY_CONNECTED"):
+    kinds = {"CONV_2D": "q8", "FULLY_CONNECTED": "q8", "DEPTHWISE_CONV_2D": "f32"}
+    for op, kind in kinds.items():
         for i, (name, graph, _) in enumerate(conv_cases.hybrid(op)):
-            yield Case(name, (f"{op.lower()}_q8",), graph, _feeds(graph, i))
+            yield Case(name, (f"{op.lower()}_{kind}",), graph, _feeds(graph, i))
 
 
 # Elementwise operators and those without weights: the same bits in floats too.

@@ -209,7 +209,8 @@ def dense(dtype: str) -> Iterator[Layer]:
 def hybrid(op: str) -> Iterator[Layer]:
     """Float activations, int8 weights with a scale for every channel."""
     for seed, c in enumerate(SIZES):
-        make, channels = Edge("float32", seed), SIZES[(7 * seed + 3) % 15]
+        depthwise = op == "DEPTHWISE_CONV_2D"
+        make, channels = Edge("float32", seed), c if depthwise else SIZES[(7 * seed + 3) % 15]
         if op == "FULLY_CONNECTED":
             y = make.dense(make.input("x", (WIDTHS[seed % 14], c)), channels)
         else:
@@ -218,7 +219,7 @@ def hybrid(op: str) -> Iterator[Layer]:
         w = make.nodes[-1].input(1)
         w.data, w.dtype = make.rng.integers(-127, 128, w.shape).astype(np.int8), "int8"
         scale = make.rng.uniform(0.001, 0.01, channels).astype(np.float32)
-        w.quant = Quantisation(scale, np.zeros(channels, np.int32), 0)
+        w.quant = Quantisation(scale, np.zeros(channels, np.int32), 3 if depthwise else 0)
         yield f"hybrid {op} {c} to {channels}", make.graph(y), make
 
 
