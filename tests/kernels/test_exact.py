@@ -194,3 +194,42 @@ def test_quantize_in_vectors_and_beyond(types: tuple[str, str], rounding: str) -
             x.quant = None
             feeds = {"x": ((rng.integers(-999, 999, n) + 0.5) * scale).astype(np.float32)}
         _equal(single("QUANTIZE", [x], [y]), feeds, rounding)
+
+
+#: Functions of one 8-bit tensor that LiteRT has for both types.
+TABLES = ["LOGISTIC", "GELU", "HARD_SWISH", "LEAKY_RELU", "RELU", "RELU6"]
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("op", TABLES)
+def test_tables(op: str, dtype: str, rounding: str) -> None:
+    """Every entry of tables for scales of all sizes."""
+    rng = np.random.default_rng(len(op))
+    low = int(np.iinfo(dtype).min)
+    every = np.arange(256, dtype=np.uint8).view(dtype)
+    for trial in range(30):
+        x_scale = float(np.float32(2.0 ** rng.uniform(-8, 1)))
+        y_scale = float(np.float32(x_scale * 2.0 ** rng.uniform(-6, 14)))
+        quant = (1 / 256, low) if op == "LOGISTIC" else (y_scale, low + int(rng.integers(256)))
+        x = tensor("x", (256,), dtype, (x_scale, low + int(rng.integers(256))))
+        y = tensor("y", (256,), dtype, quant)
+        attrs = {"alpha": float(np.float32(rng.uniform(-2, 2)))} if op == "LEAKY_RELU" else {}
+        attrs |= {"approximate": bool(trial % 2)} if op == "GELU" else {}
+        _equal(single(op, [x], [y], **attrs), {"x": every}, rounding)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_softmax(dtype: str) -> None:
+    """Rows of all lengths; the default rounding, whose sums are floats."""
+    rng = np.random.default_rng(1)
+    low = int(np.iinfo(dtype).min)
+    outputs = 0
+    for trial in range(16):
+        depth = int(rng.integers(1, 700))
+        x_scale = float(np.float32(2.0 ** rng.uniform(-7, 0)))
+        x = tensor("x", (1 + 80000 // depth, depth), dtype, (x_scale, low))
+        y = tensor("y", x.shape, dtype, (1 / 256, low))
+        graph = single("SOFTMAX", [x], [y], beta=(1.0, 0.5)[trial % 2])
+        outputs += _equal(graph, {"x": values(rng, x)}, "xnnpack")
+    assert outputs > 10**6

@@ -181,7 +181,7 @@ def hard_swish_table(x: Tensor, y: Tensor) -> np.ndarray:
         wide = (int(q) - x.zero) * 128
         gate = _gate(wide, gate16, gate_shift)
         product = _sat16(_truncate(gate * _high_mul_16(wide, out16), 15))
-        values.append(rounding_shift(product, -out_shift) + y.zero)
+        values.append(_rounding_shift_16(product, -out_shift) + y.zero)
     return pack(values, y)
 
 
@@ -194,8 +194,13 @@ def _gate(wide: int, multiplier: int, shift: int) -> int:
     if shift > 0:
         v = _sat16(v << 1)
     if shift < 0:
-        v = rounding_shift(v, -shift)
+        v = _rounding_shift_16(v, -shift)
     return (v + 32768) >> 1
+
+
+def _rounding_shift_16(x: int, bits: int) -> int:
+    """`rounding_shift` of an int16, whose mask has no more than 16 bits: beyond, 1 or -1."""
+    return rounding_shift(x, bits) if bits < 16 else 1 if x >= 0 else -1
 
 
 def _sat16(v: int) -> int:
