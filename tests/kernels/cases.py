@@ -313,9 +313,10 @@ def _moved(groups: tuple[str, ...], move: Callable[[Graph], Graph]) -> Cases:
             if dtype not in GROUPS[name][1]:
                 continue
             alone = [c for c in GROUPS[name][0](dtype) if _movable(c, move is in_place)]
-            for case in alone[:: max(1, len(alone) // 8)]:
+            for case in alone[:: max(1, len(alone) // 24)]:
                 graph, node = move(case.graph), case.graph.nodes[0].name
-                yield replace(case, graph=graph, memory=graph.name, node=node)
+                feeds = _feeds(graph, 7) | case.feeds
+                yield replace(case, graph=graph, feeds=feeds, memory=graph.name, node=node)
 
     return cases
 

@@ -39,17 +39,22 @@ def in_place(graph: Graph) -> Graph:
 
 
 def unaligned(graph: Graph) -> Graph:
-    """The graph of one node with tensors inside larger ones, behind others of their (odd) size."""
-    node = graph.nodes[0]
-    nodes, outputs, moved = [], [], {}
+    """The graph of one node with tensors inside larger ones, between others of their (odd) size.
+
+    What lies around the output is there before the node runs and read after it.
+    """
+    node, y = graph.nodes[0], graph.nodes[0].outputs[0]
+    nodes, outputs, moved = [], {}, {}
     for t in graph.inputs.values():
         (n0, first), (n1, second) = _raised(t, f"{t.name}/0"), _raised(t, f"{t.name}/1")
         join, both = _joined([first, second], f"{t.name}/both")
         nodes += [n0, n1, join]
-        outputs.append(both)
+        outputs[both.name] = both
         moved[id(t)] = second
+    around = replace(y, name="around")
+    (n0, before), (n1, after) = _raised(around, "before"), _raised(around, "after")
+    join, whole = _joined([before, y, after], "out")
     inputs = [moved.get(id(t), t) for t in node.inputs]
-    last, again = _raised(node.outputs[0], "again")
-    join, both = _joined([again, node.outputs[0]], "out")
-    nodes += [replace(node, inputs=inputs), last, join]
-    return Graph("unaligned", nodes, graph.inputs, {t.name: t for t in (*outputs, both)})
+    nodes += [n0, n1, replace(node, inputs=inputs), join]
+    given = {**graph.inputs, "around": around}
+    return Graph("unaligned", nodes, given, {**outputs, "out": whole})
