@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
-from oracle import ROUNDINGS, compare, const, feeds_of, ours, single, tensor, values
+from oracle import ROUNDINGS, bytes_of, compare, const, feeds_of, ours, single, tensor, values
 
 from edgeinfer.engine import ops
 from edgeinfer.engine.tensor import Tensor
@@ -95,6 +96,36 @@ def test_float_arithmetic(op: str) -> None:
         if op == "POW":
             feeds = {"a": np.abs(feeds["a"]), "b": np.clip(feeds["b"], -3, 3)}
         compare(graph, feeds, ROUNDINGS[trial % 2], (left, right))
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("dtype", EIGHT)
+@pytest.mark.parametrize("op", ["ADD", "SUB", "MUL"])
+def test_a_tensor_with_itself(op: str, dtype: str, rounding: str) -> None:
+    """Scales that are powers of two make ties: XNNPACK squares by another rounding."""
+    rng = np.random.default_rng(3)
+    for trial, activation in enumerate(ACTIVATIONS * 3):
+        zeros = rng.integers(0, 256, 2) + int(np.iinfo(dtype).min)
+        scale = 2.0 ** -float(rng.integers(0, 6))
+        step = (scale**2 if op == "MUL" else scale) * 2.0 ** float(rng.integers(1, 7))
+        x = tensor("x", (1, 2, 128), dtype, (scale, int(zeros[0])))
+        y = tensor("y", (1, 2, 128), dtype, (step, int(zeros[1])))
+        graph = single(op, [x, x], [y], fused_activation_function=activation)
+        compare(graph, {"x": bytes_of(rng, x)}, rounding, (trial, activation))
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("dtype", EIGHT)
+@pytest.mark.parametrize("op", ["MAX_POOL_2D", "AVERAGE_POOL_2D"])
+def test_limits_of_pools_halfway_between_steps(op: str, dtype: str, rounding: str) -> None:
+    rng = np.random.default_rng(5)
+    for scale, zero, activation in itertools.product((4.0, 0.75, 2.0), (10, 11), ACTIVATIONS):
+        zero += int(np.iinfo(dtype).min)
+        x, y = (tensor(n, (1, 4, 4, 17), dtype, (scale, zero)) for n in "xy")
+        attrs = {"padding": "SAME", "stride_h": 1, "stride_w": 1, "filter_height": 2}
+        attrs |= {"filter_width": 2, "fused_activation_function": activation}
+        graph = single(op, [x], [y], **attrs)
+        compare(graph, {"x": bytes_of(rng, x)}, rounding, (scale, zero, activation))
 
 
 @pytest.mark.parametrize("op", ["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM"])

@@ -64,12 +64,12 @@ def activation_limits(node: Node, out: Tensor, rounding: str) -> dict[str, Any]:
 def _quantised_limit(value: float, out: Tensor, open_end: int, info: Any, rounding: str) -> int:
     if not np.isfinite(value):
         return int(open_end)
-    steps = float(_F(value) / _F(out.scale))
-    # XNNPACK rounds ties to even, TFLite away from zero.
-    rounded = (
-        round(steps) if rounding == "xnnpack" else int(np.trunc(steps + np.copysign(0.5, steps)))
-    )
-    return int(np.clip(rounded + out.zero, info.min, info.max))
+    steps = _F(value) / _F(out.scale)
+    if rounding == "xnnpack":  # nearest even with the zero point (XNNPACK, xnn_qs8_quantize)
+        limit = int(np.rint(steps + _F(out.zero)))
+    else:  # away from zero without (TFLite, kernel_util.cc)
+        limit = int(np.trunc(steps + np.copysign(_F(0.5), steps))) + out.zero
+    return int(np.clip(limit, info.min, info.max))
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int, int]:

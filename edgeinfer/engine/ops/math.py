@@ -28,7 +28,8 @@ import numpy as np
 
 from ..graph import Node
 from ..tensor import Tensor
-from . import Context, Step, rule
+from . import Context, Step, rule, tables
+from .activation import table_step
 from .checks import (
     EIGHT_BIT,
     axis_of,
@@ -95,6 +96,14 @@ def _fixed(node: Node, a: Tensor, b: Tensor, out: Tensor, rounding: str) -> dict
     return _doubled(a, b, out)
 
 
+def _square(node: Node, x: Tensor, out: Tensor) -> Step:
+    """MUL of a tensor with itself: XNNPACK rewrites it to a square, which is a table and rounds its
+    ties otherwise (XNNPACK, subgraph.c)."""
+    limits = activation_limits(node, out, "xnnpack")
+    table = tables.xnnpack_table(lambda v: v * v, x, out).view(out.dtype)
+    return table_step(node, np.clip(table, limits["act_min"], limits["act_max"]).view(np.uint8))
+
+
 @rule("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "POW")
 def binary(node: Node, ctx: Context) -> Step:
     """a, b of shapes that broadcast from the right -> their broadcast shape."""
@@ -110,6 +119,8 @@ def binary(node: Node, ctx: Context) -> Step:
     if out.dtype in EIGHT_BIT and arithmetic:
         _expect_scales(node, a, b, out)
         rounding = rounding if _delegated(node, a, b, out) else "tflite"
+        if node.op == "MUL" and a is b and rounding == "xnnpack":
+            return _square(node, a, out)
         fixed = _fixed(node, a, b, out, rounding)
     elif extreme:
         expect_same(node, a, out)
@@ -126,6 +137,8 @@ def pool(node: Node, ctx: Context) -> Step:
     expect_rank(node, x, (4,))
     expect_types(node, x, ("float32", *EIGHT_BIT))
     expect_same(node, x, out)
+    # Of the two, XNNPACK takes MAX_POOL_2D alone.
+    rounding = ctx.rounding if node.op == "MAX_POOL_2D" else "tflite"
     kernel = a["filter_height"], a["filter_width"]
     oh, pt, pb = _windows(node, x.shape[1], kernel[0], a["stride_h"], 1, (0, 0))
     ow, pl, pr = _windows(node, x.shape[2], kernel[1], a["stride_w"], 1, (0, 0))
@@ -134,7 +147,7 @@ def pool(node: Node, ctx: Context) -> Step:
         "kernel_h": kernel[0], "kernel_w": kernel[1],
         "stride_h": a["stride_h"], "stride_w": a["stride_w"],
         "pad_top": pt, "pad_left": pl, "pad_bottom": pb, "pad_right": pr,
-        **activation_limits(node, out, ctx.rounding),
+        **activation_limits(node, out, rounding),
     }  # fmt: skip
     return Step(node.op, [x], [out], "pool", values)
 
