@@ -67,6 +67,8 @@ class Edge(Maker):
         if self.ends and not self.full:
             data = self.rng.choice([least, low + 128, low + 255], shape).astype(self.dtype)
         made.data = data
+        if self.dtype == "uint8" and self.ends:
+            made.quant = per_tensor(made.scale, int(self.rng.choice([0, 1, 100, 128, 255])))
         return made
 
     def layer(
@@ -151,11 +153,16 @@ def conv(dtype: str) -> Iterator[Layer]:
 
 def padded(dtype: str) -> Iterator[Layer]:
     """PAD before a VALID convolution or depthwise one: any padding on any side."""
-    for seed, sides in enumerate([((1, 0), (0, 2)), ((0, 3), (3, 0)), ((2, 2), (1, 1))]):
+    shape, window = (1, 4, 6, 9), (*WINDOWS[2][:3], "VALID")
+    cases = [(shape, sides, window) for sides in (((1, 0), (0, 2)), ((0, 3), (3, 0)))]
+    cases.append((shape, ((2, 2), (1, 1)), window))
+    # No tap of a row inside the image.
+    cases.append(((1, 3, 1, 9), ((0, 0), (6, 0)), ((2, 2), (1, 3), (1, 1), "VALID")))
+    for seed, (shape, sides, window) in enumerate(cases):
         for op in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             make = Edge(dtype, seed, ends=dtype != "float32")
-            x = make.pad(make.input("x", (1, 4, 6, 9)), [(0, 0), *sides, (0, 0)])
-            y = make.layer(op, x, 9, (*WINDOWS[2][:3], "VALID"))
+            x = make.pad(make.input("x", shape), [(0, 0), *sides, (0, 0)])
+            y = make.layer(op, x, 9, window)
             yield f"{op} {sides}", make.graph(y), make
 
 
