@@ -70,9 +70,9 @@ static const int32_t ei_dynamic_start[EI_DYNAMIC_COLUMNS] = {0};
 /* The rows of a tile of `count` from `row` on. */
 static inline void ei_dynamic_rows(ei_dynamic *d, const ei_node *n, const ei_conv *g, int64_t row,
                                    int count) {
-    int64_t each = g->rows / ei_count(n->in[4]);
+    int64_t each = g->rows / ei_count(n->in[4]), batch = row / each, next = (batch + 1) * each;
     for (int i = 0; i < count; i++) {
-        int64_t batch = (row + i) / each;
+        if (row + i == next) batch++, next += each;
         d->scale[i] = ((const float *)n->in[4]->data)[batch];
         d->factor[i] = (int32_t)(0u - ((const uint32_t *)n->in[5]->data)[batch]);
     }

@@ -10,7 +10,7 @@ static inline float least(__m256 v) {
 }
 
 /* As in ref: 0 among the values, NaN (a first operand of these instructions) passed over. */
-static void extent(const float *x, int64_t n, float *min, float *max) {
+static void extent_avx2(const float *x, int64_t n, float *min, float *max) {
     __m256 low0 = _mm256_setzero_ps(), high0 = low0, low1 = low0, high1 = low0;
     for (; n >= 16; n -= 16, x += 16) {
         __m256 a = _mm256_loadu_ps(x), b = _mm256_loadu_ps(x + 8);
@@ -26,6 +26,6 @@ static void extent(const float *x, int64_t n, float *min, float *max) {
     }
 }
 
-#define EI_EXTENT
+#define EI_EXTENT extent_avx2
 #define EI_FOLDER avx2
 #include "../ref/dynamic_quantize.c"

@@ -2,6 +2,7 @@
  * themselves, one pair for each of `batches` equal parts of the input. See ei_dynamic_params. */
 #include <math.h>
 
+#include "dynamic_quantize.h"
 #include "elementwise.h"
 
 enum { LANES = 32, AT_ONCE = 32 };
@@ -27,6 +28,7 @@ static int check(const ei_node *node) {
 }
 
 #ifndef EI_EXTENT
+#define EI_EXTENT extent
 /* Least and greatest value, 0 among them; NaN is passed over. In lanes, since a compiler may not
  * reorder the comparisons of one chain. */
 static void extent(const float *x, int64_t n, float *min, float *max) {
@@ -51,58 +53,17 @@ static void extent(const float *x, int64_t n, float *min, float *max) {
 
 #endif
 
-/* q = rounded(x * inverse) + zero in -128..127, or -127..127 where symmetric. */
-typedef struct mapping {
-    float inverse, scale, lo, hi; /* lo, hi: least and greatest q - zero */
-    int32_t zero;
-    bool even; /* ties to even, else away from zero */
-} mapping;
+/* q = rounded(x * inverse) + zero in -128..127, or -127..127 where symmetric, of AT_ONCE batches.
+ */
+typedef struct mappings {
+    float inverse[AT_ONCE], scale[AT_ONCE];
+    float lo[AT_ONCE], hi[AT_ONCE]; /* least and greatest q - zero */
+    int32_t zero[AT_ONCE];
+} mappings;
 
-static float between(float v, float lo, float hi) {
+static inline float between(float v, float lo, float hi) {
     v = v > lo ? v : lo; /* NaN becomes lo */
     return v < hi ? v : hi;
-}
-
-/* XNNPACK, quantization.h: all in float. */
-static void map_xnnpack(mapping *m, float min, float max) {
-    m->inverse = min == max ? 1.0f : 255.0f / (max - min);
-    float low = min * m->inverse, high = max * m->inverse;
-    float zero = (-128.0f + low) + (127.0f + high) > 0 ? -128.0f - low : 127.0f - high;
-    m->zero = (int32_t)lrintf(between(zero, -128.0f, 127.0f));
-    m->scale = 1.0f / m->inverse;
-    m->even = true;
-}
-
-/* TFLite, tensor_utils: AsymmetricQuantizeFloats. */
-static void map_asymmetric(mapping *m, float min, float max) {
-    *m = (mapping){.inverse = 0, .scale = 1};
-    if (min == max) return;
-    double scale = (double)(max - min) / 255.0, low = min / scale, high = max / scale;
-    double zero = 128.0 - low < 127.0 + high ? -128.0 - low : 127.0 - high;
-    zero = zero > -128.0 ? zero : -128.0;
-    m->zero = (int32_t)round(zero < 127.0 ? zero : 127.0);
-    m->scale = (float)scale;
-    m->inverse = m->scale == 0 ? 0 : (float)(1.0 / m->scale);
-}
-
-/* TFLite, tensor_utils: SymmetricQuantizeFloats. */
-static void map_symmetric(mapping *m, float min, float max) {
-    float range = -min > max ? -min : max;
-    *m = (mapping){.inverse = range == 0 ? 0 : 127.0f / range,
-                   .scale = range == 0 ? 1 : range / 127.0f};
-}
-
-static mapping map_of(int32_t method, float min, float max) {
-    mapping m;
-    if (method == EI_DYNAMIC_XNNPACK)
-        map_xnnpack(&m, min, max);
-    else if (method == EI_DYNAMIC_ASYMMETRIC)
-        map_asymmetric(&m, min, max);
-    else
-        map_symmetric(&m, min, max);
-    m.lo = (method == EI_DYNAMIC_SYMMETRIC ? -127.0f : -128.0f) - (float)m.zero;
-    m.hi = 127.0f - (float)m.zero;
-    return m;
 }
 
 /* |v| < 2^22 to the nearest integer without a call: see nearest() in quantize.c. */
@@ -115,28 +76,91 @@ static inline int32_t rounded(float v, bool even) {
     return magic.i - 0x4b400000;
 }
 
+/* XNNPACK, quantization.h: all in float. Without branches, so that it is done for many at once. */
+static void map_xnnpack(mappings *m, const float *min, const float *max, int n) {
+    for (int i = 0; i < n; i++) {
+        float inverse = 255.0f / (max[i] - min[i]);
+        inverse = min[i] == max[i] ? 1.0f : inverse;
+        float low = min[i] * inverse, high = max[i] * inverse;
+        float below = -128.0f - low, above = 127.0f - high;
+        float zero = (-128.0f + low) + (127.0f + high) > 0 ? below : above;
+        m->zero[i] = rounded(between(zero, -128.0f, 127.0f), true);
+        m->inverse[i] = inverse;
+        m->scale[i] = 1.0f / inverse;
+    }
+}
+
+/* TFLite, tensor_utils: AsymmetricQuantizeFloats. */
+static void map_asymmetric(mappings *m, const float *min, const float *max, int n) {
+    for (int i = 0; i < n; i++) {
+        m->inverse[i] = 0, m->scale[i] = 1, m->zero[i] = 0;
+        if (min[i] == max[i]) continue;
+        double scale = (double)(max[i] - min[i]) / 255.0, low = min[i] / scale;
+        double high = max[i] / scale,
+               zero = 128.0 - low < 127.0 + high ? -128.0 - low : 127.0 - high;
+        zero = zero > -128.0 ? zero : -128.0;
+        m->zero[i] = (int32_t)round(zero < 127.0 ? zero : 127.0);
+        m->scale[i] = (float)scale;
+        m->inverse[i] = m->scale[i] == 0 ? 0 : (float)(1.0 / m->scale[i]);
+    }
+}
+
+/* TFLite, tensor_utils: SymmetricQuantizeFloats. */
+static void map_symmetric(mappings *m, const float *min, const float *max, int n) {
+    for (int i = 0; i < n; i++) {
+        float range = -min[i] > max[i] ? -min[i] : max[i];
+        m->inverse[i] = range == 0 ? 0 : 127.0f / range;
+        m->scale[i] = range == 0 ? 1 : range / 127.0f;
+        m->zero[i] = 0;
+    }
+}
+
+static void map(mappings *m, int32_t method, const float *min, const float *max, int n) {
+    if (method == EI_DYNAMIC_XNNPACK)
+        map_xnnpack(m, min, max, n);
+    else if (method == EI_DYNAMIC_ASYMMETRIC)
+        map_asymmetric(m, min, max, n);
+    else
+        map_symmetric(m, min, max, n);
+    float least = method == EI_DYNAMIC_SYMMETRIC ? -127.0f : -128.0f;
+    for (int i = 0; i < n; i++) {
+        m->lo[i] = least - (float)m->zero[i];
+        m->hi[i] = 127.0f - (float)m->zero[i];
+    }
+}
+
+static ei_mapping mapping_of(const mappings *m, int i, const ei_node *node) {
+    const ei_dynamic_params *p = node->params;
+    int32_t offset = node->out[0]->dtype == EI_U8 ? 128 : 0;
+    return (ei_mapping){m->inverse[i], m->lo[i], m->hi[i], m->zero[i] + offset,
+                        p->method == EI_DYNAMIC_XNNPACK};
+}
+
+/* y = q + zero for bytes; q * scale for floats. */
 #define EACH(expression)                                                                           \
     do {                                                                                           \
-        if (m.even)                                                                                \
-            for (int64_t i = begin; i < end; i++) {                                                \
-                int32_t q = rounded(between(x[i] * m.inverse, m.lo, m.hi), true);                  \
+        if (m->even)                                                                               \
+            for (int64_t i = 0; i < n; i++) {                                                      \
+                int32_t q = rounded(between(x[i] * m->inverse, m->lo, m->hi), true);               \
                 y[i] = expression;                                                                 \
             }                                                                                      \
         else                                                                                       \
-            for (int64_t i = begin; i < end; i++) {                                                \
-                int32_t q = rounded(between(x[i] * m.inverse, m.lo, m.hi), false);                 \
+            for (int64_t i = 0; i < n; i++) {                                                      \
+                int32_t q = rounded(between(x[i] * m->inverse, m->lo, m->hi), false);              \
                 y[i] = expression;                                                                 \
             }                                                                                      \
     } while (0)
 
-static void quantize_q8(const float *restrict x, uint8_t *restrict y, mapping m, int64_t begin,
-                        int64_t end) {
-    EACH((uint8_t)(q + m.zero));
+#ifndef EI_QUANTIZE
+#define EI_QUANTIZE quantize_q8
+static void quantize_q8(const float *restrict x, uint8_t *restrict y, int64_t n,
+                        const ei_mapping *m) {
+    EACH((uint8_t)(q + m->zero));
 }
+#endif
 
-static void quantize_f32(const float *restrict x, float *restrict y, mapping m, bool scaled,
-                         int64_t begin, int64_t end) {
-    float scale = scaled ? m.scale : 1;
+static void quantize_f32(const float *restrict x, float *restrict y, int64_t n, const ei_mapping *m,
+                         float scale) {
     EACH((float)q * scale);
 }
 
@@ -147,22 +171,20 @@ static void convert(const ei_node *node, int64_t batch, int count, int64_t size,
     const float *x = (const float *)node->in[0]->data + batch * size;
     const ei_tensor *y = node->out[0];
     float min[AT_ONCE], max[AT_ONCE];
-    mapping m[AT_ONCE];
-    for (int i = 0; i < count; i++) extent(x + i * size, size, &min[i], &max[i]);
-    for (int i = 0; i < count; i++) {
-        m[i] = map_of(((const ei_dynamic_params *)node->params)->method, min[i], max[i]);
-        if (y->dtype == EI_U8) m[i].zero += 128;
-    }
+    mappings all;
+    for (int i = 0; i < count; i++) EI_EXTENT(x + i * size, size, &min[i], &max[i]);
+    map(&all, ((const ei_dynamic_params *)node->params)->method, min, max, count);
     for (int i = 0; i < count; i++) {
         int64_t at = (batch + i) * size;
+        const float *part = x + i * size + from;
+        ei_mapping m = mapping_of(&all, i, node);
         if (y->dtype == EI_F32)
-            quantize_f32(x + i * size, (float *)y->data + at, m[i], node->n_out == 1, from, to);
+            quantize_f32(part, (float *)y->data + at + from, to - from, &m,
+                         node->n_out == 1 ? all.scale[i] : 1);
         else
-            quantize_q8(x + i * size, (uint8_t *)y->data + at, m[i], from, to);
-    }
-    for (int i = 0; from == 0 && i < count; i++) {
-        if (node->n_out > 1) ((float *)node->out[1]->data)[batch + i] = m[i].scale;
-        if (node->n_out > 2) ((int32_t *)node->out[2]->data)[batch + i] = m[i].zero;
+            EI_QUANTIZE(part, (uint8_t *)y->data + at + from, to - from, &m);
+        if (from == 0 && node->n_out > 1) ((float *)node->out[1]->data)[batch + i] = all.scale[i];
+        if (from == 0 && node->n_out > 2) ((int32_t *)node->out[2]->data)[batch + i] = m.zero;
     }
 }
 
