@@ -10,13 +10,18 @@ static inline __mmask16 first(int64_t n) {
 
 /* As in ref: 0 among the values, NaN (a first operand of these instructions) passed over. */
 static void extent_512(const float *x, int64_t n, float *min, float *max) {
-    __m512 low = _mm512_setzero_ps(), high = low;
+    __m512 low = _mm512_setzero_ps(), high = low, low1 = low, high1 = low;
+    for (; n >= 32; n -= 32, x += 32) {
+        __m512 v = _mm512_loadu_ps(x), v1 = _mm512_loadu_ps(x + 16);
+        low = _mm512_min_ps(v, low), high = _mm512_max_ps(v, high);
+        low1 = _mm512_min_ps(v1, low1), high1 = _mm512_max_ps(v1, high1);
+    }
     for (; n > 0; n -= 16, x += 16) {
         __m512 v = _mm512_maskz_loadu_ps(first(n), x);
         low = _mm512_min_ps(v, low), high = _mm512_max_ps(v, high);
     }
-    *min = _mm512_reduce_min_ps(low);
-    *max = _mm512_reduce_max_ps(high);
+    *min = _mm512_reduce_min_ps(_mm512_min_ps(low, low1));
+    *max = _mm512_reduce_max_ps(_mm512_max_ps(high, high1));
 }
 
 static void quantize_512(const float *x, uint8_t *y, int64_t n, const ei_mapping *m) {

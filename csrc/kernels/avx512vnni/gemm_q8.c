@@ -101,16 +101,21 @@ typedef struct output {
     const ei_dynamic *dynamic; /* float output, or NULL */
 } output;
 
-/* The first `columns` floats of a vector; the channels are in their own order. */
-static inline void store_floats(const ei_dynamic *d, int i, __m512i acc, int at, int columns,
-                                float *y) {
+/* 16 columns from `at` on as floats; the channels are in their own order. */
+static inline __attribute__((always_inline)) void store_floats(int rows, const output *o,
+                                                               const __m512i *acc, int at) {
+    const ei_dynamic *d = o->dynamic;
     __m512i sums = _mm512_loadu_si512(d->sums + at);
-    acc = _mm512_add_epi32(acc, _mm512_mullo_epi32(sums, _mm512_set1_epi32(d->factor[i])));
-    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_set1_ps(d->scale[i]));
-    v = _mm512_fmadd_ps(v, _mm512_loadu_ps(d->w_scale + at), _mm512_loadu_ps(d->bias + at));
-    v = _mm512_min_ps(_mm512_set1_ps(d->hi), _mm512_max_ps(_mm512_set1_ps(d->lo), v));
-    __mmask16 mask = (__mmask16)((1u << (columns < 16 ? columns : 16)) - 1);
-    _mm512_mask_storeu_ps(y + at, mask, v);
+    __m512 scale = _mm512_loadu_ps(d->w_scale + at), bias = _mm512_loadu_ps(d->bias + at);
+    __mmask16 mask = (__mmask16)(((1ull << o->columns) - 1) >> at);
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++) {
+        __m512i term = _mm512_mullo_epi32(sums, _mm512_set1_epi32(d->factor[i]));
+        __m512 v = _mm512_cvtepi32_ps(_mm512_add_epi32(acc[i], term));
+        v = _mm512_fmadd_ps(_mm512_mul_ps(v, _mm512_set1_ps(d->scale[i])), scale, bias);
+        v = _mm512_min_ps(_mm512_set1_ps(d->hi), _mm512_max_ps(_mm512_set1_ps(d->lo), v));
+        _mm512_mask_storeu_ps((float *)(void *)(o->y + i * o->stride) + at, mask, v);
+    }
 }
 
 /* Channel of accumulator `i` of a block. Where both halves are used, the order is such that packing
@@ -235,12 +240,8 @@ static inline __attribute__((always_inline)) void store(int rows, bool wide, con
         return;
     }
     if (o->dynamic) {
-#pragma GCC unroll 14
-        for (int i = 0; i < rows; i++) {
-            float *y = (float *)(void *)(o->y + i * o->stride);
-            store_floats(o->dynamic, i, acc0[i], 0, o->columns, y);
-            if (wide) store_floats(o->dynamic, i, acc1[i], 16, o->columns - 16, y);
-        }
+        store_floats(rows, o, acc0, 0);
+        if (wide) store_floats(rows, o, acc1, 16);
         return;
     }
     if (b->real) {
