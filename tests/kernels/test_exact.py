@@ -11,6 +11,7 @@ from edgeinfer.engine.graph import Graph
 from edgeinfer.engine.plan import build
 from edgeinfer.engine.session import Session
 from edgeinfer.engine.tensor import Quantisation, per_tensor
+from tests.models import Maker
 
 
 def _equal(
@@ -233,3 +234,15 @@ def test_softmax(dtype: str) -> None:
         graph = single("SOFTMAX", [x], [y], beta=(1.0, 0.5)[trial % 2])
         outputs += _equal(graph, {"x": values(rng, x)}, "xnnpack")
     assert outputs > 10**6
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_product_with_itself(dtype: str, rounding: str) -> None:
+    """XNNPACK makes a square of it; between convolutions, so that passes see it too."""
+    for seed in range(40):
+        make = Maker(dtype, seed)
+        x = make.conv(make.input("x", (2, 8, 8, 3)), 24, kernel=1)
+        y = make.add(x, x, "MUL", ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")[seed % 4])
+        graph = make.graph(make.conv(y, 8, kernel=1)) if seed % 3 == 2 else make.graph(y)
+        _equal(graph, {"x": values(make.rng, graph.inputs["x"])}, rounding)

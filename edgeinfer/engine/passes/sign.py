@@ -63,6 +63,8 @@ class _Flipper:
         """Whether the node may run on twins."""
         if node.op not in _EITHER or not any(self.unwanted(t) for t in node.outputs):
             return False
+        if node.op == "MUL" and node.inputs[0] is node.inputs[1]:
+            return False  # a square rounds after the zero point is added
         values = [t for i, t in self._values(node)] + node.outputs
         plain = all(t.quant is not None and not t.quant.per_channel for t in values)
         if node.op == "CONCATENATION":
