@@ -1,23 +1,41 @@
-/* The common part of the float matrix product of every ISA: rows gathered or in place, column
- * blocks of `nr`, row tiles of `mr`; an ISA's file brings the tile.
+/* The common part of the float matrix product of every ISA: rows of the image in place or from a
+ * ring (rows.h), column blocks of `nr`, row tiles of `mr`; an ISA's file brings the tiles.
  *
  * Layout (EI_LAYOUT_<ISA>_GEMM_F32): in[1] blob, per group and block of nr output channels
- * [depth][nr] f32, zeros beyond the last channel; in[2] f32 [groups * blocks * nr] bias. */
+ * [depth][nr] f32, zeros beyond the last channel; in[2] f32 [groups * blocks * nr] bias.
+ *
+ * Every output is one chain of fused multiply-adds from the bias on, in the order of the weights
+ * (OHWI): its value depends neither on the tile it falls in nor on the number of threads. Its error
+ * is at most depth * 2^-24 * (|bias| + sum |x w|). */
 #ifndef EI_GEMM_F32_H
 #define EI_GEMM_F32_H
 
-#include "conv.h"
+#include "rows.h"
 
 typedef struct ei_tile_f32 {
-    const float *a, *w, *bias;
+    const uint8_t *const *at; /* [segments]: */
+    int64_t offset;           /* bytes from there to the first row's segment */
+    const float *w, *bias;
     float *y;
-    int64_t lda, stride; /* between rows of a and of y, elements */
-    int64_t depth;
-    int rows, columns; /* 1..mr, 1..nr */
+    int64_t lda, stride; /* between rows of the left matrix and of y, elements */
+    int64_t length;      /* of a segment, elements */
+    int64_t panel;       /* from a block's weights to the next one's, elements */
+    int segments;
+    int columns; /* 1..nr; EI_PANELS * nr for a group of blocks */
     float lo, hi;
 } ei_tile_f32;
 
 typedef void (*ei_tile_f32_fn)(const ei_tile_f32 *t);
+
+/* A single row (fully connected layers) has too few sums of its own to hide the latency of a
+ * multiply-add: it goes through this many column blocks at a time. */
+enum { EI_PANELS = 4 };
+
+typedef struct ei_gemm_f32 {
+    int mr, nr;
+    const ei_tile_f32_fn *tiles; /* [mr]: of 1..mr rows and one block */
+    ei_tile_f32_fn panels;       /* of one row and EI_PANELS whole blocks */
+} ei_gemm_f32;
 
 static inline int64_t ei_gemm_f32_blocks(const ei_conv *g, int nr) {
     return (g->group_oc + nr - 1) / nr;
@@ -36,41 +54,59 @@ static inline int ei_gemm_f32_check(const ei_node *n, int nr) {
 
 static inline size_t ei_gemm_f32_scratch(const ei_node *n, int mr) {
     ei_conv g;
+    ei_rows r;
     ei_conv_geometry(n, &g);
-    return g.direct && g.p->groups == 1 ? 0 : (size_t)(mr * g.depth) * 4;
+    ei_rows_plan(&r, &g, n->in[0], mr, 4, 0, NULL);
+    return ei_rows_scratch(&r);
 }
 
-static inline int ei_gemm_f32_run(const ei_node *n, const ei_work *work, int mr, int nr,
-                                  const ei_tile_f32_fn *tiles) {
+/* The tiles of one span of pixels and one group of channels: column blocks from `j` to `end`. */
+static inline void ei_gemm_f32_columns(const ei_gemm_f32 *k, ei_tile_f32 *t, int pixels,
+                                       int64_t left, int64_t j, int64_t end) {
+    t->w += j * t->panel;
+    t->bias += j * k->nr;
+    t->y += j * k->nr;
+    left -= j * k->nr;
+    while (j < end) {
+        bool many = pixels == 1 && end - j >= EI_PANELS && left >= EI_PANELS * k->nr;
+        int step = many ? EI_PANELS : 1;
+        t->columns = (int)(left < step * k->nr ? left : step * k->nr);
+        (many ? k->panels : k->tiles[pixels - 1])(t);
+        j += step;
+        left -= step * k->nr;
+        t->w += step * t->panel;
+        t->bias += step * k->nr;
+        t->y += step * k->nr;
+    }
+}
+
+static inline int ei_gemm_f32_run(const ei_node *n, const ei_work *work, const ei_gemm_f32 *k) {
     ei_conv g;
+    ei_rows r;
     ei_conv_geometry(n, &g);
-    const float *x = n->in[0]->data, *w = n->in[1]->data, *bias = n->in[2]->data;
-    float *y = n->out[0]->data;
-    bool in_place = g.direct && g.p->groups == 1;
-    int64_t blocks = ei_gemm_f32_blocks(&g, nr);
-    ei_share s = ei_conv_share(g.rows, mr, blocks, work);
-    ei_tile_f32 t = {.stride = g.oc, .depth = g.depth, .lo = g.p->act_fmin, .hi = g.p->act_fmax};
-    for (int group = 0; group < g.p->groups; group++)
-        for (int64_t row = s.row; row < s.row_end; row += mr) {
-            t.rows = (int)(s.row_end - row < mr ? s.row_end - row : mr);
-            t.a = x + row * g.c;
-            t.lda = g.c;
-            if (!in_place) {
-                t.a = work->scratch;
-                t.lda = g.depth;
-                for (int i = 0; i < t.rows; i++)
-                    ei_gather(&g, (const uint8_t *)x, row + i, group, 4, 0,
-                              (uint8_t *)work->scratch + i * g.depth * 4);
-            }
-            for (int64_t j = s.block; j < s.block_end; j++) {
-                int64_t at = group * blocks + j, column = j * nr;
-                t.w = w + at * g.depth * nr;
-                t.bias = bias + at * nr;
-                t.columns = (int)(g.group_oc - column < nr ? g.group_oc - column : nr);
-                t.y = y + row * g.oc + group * g.group_oc + column;
-                tiles[t.rows - 1](&t);
-            }
+    ei_rows_plan(&r, &g, n->in[0], k->mr, 4, 0, NULL);
+    ei_rows_begin(&r, work->scratch);
+    int64_t blocks = ei_gemm_f32_blocks(&g, k->nr), panel = g.depth * k->nr;
+    ei_share s = ei_rows_share(&r, blocks, work);
+    for (int64_t i = s.row; i < s.row_end; i++) {
+        ei_span span = ei_rows_tile(&r, i);
+        for (int group = 0; span.pixels && group < g.p->groups; group++) {
+            ei_tile_f32 t = {.at = r.at,
+                             .offset = span.offset + (int64_t)group * g.group_c * 4,
+                             .w = (const float *)n->in[1]->data + group * blocks * panel,
+                             .bias = (const float *)n->in[2]->data + group * blocks * k->nr,
+                             .y = (float *)n->out[0]->data + span.pixel * g.oc +
+                                  (int64_t)group * g.group_oc,
+                             .lda = r.lda,
+                             .stride = g.oc,
+                             .length = r.length,
+                             .panel = panel,
+                             .segments = r.segments,
+                             .lo = g.p->act_fmin,
+                             .hi = g.p->act_fmax};
+            ei_gemm_f32_columns(k, &t, span.pixels, g.group_oc, s.block, s.block_end);
         }
+    }
     return EI_OK;
 }
 

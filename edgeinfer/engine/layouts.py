@@ -373,7 +373,7 @@ def _neon_dw_q8(step: Step, rounding: str) -> bool:
     return True
 
 
-_NEON_REST = (_neon_dw_q8, _gemm_f32("NEON_GEMM_F32", 8), _dw_f32("NEON_DW_F32", 16))
+_NEON_REST = (_neon_dw_q8, _gemm_f32("NEON_GEMM_F32", 8), _dw_f32("NEON_DW_F32", 4))
 
 #: ISA -> packers to try, best first.
 PACKERS: dict[str, tuple[Packer, ...]] = {

@@ -199,6 +199,10 @@ def dense(dtype: str) -> Iterator[Layer]:
             x = make.input("x", (rows, depth))
             y = make.dense(x, units, activation=ACTIVATIONS[i % 4], bias=bool(i % 3))
             yield f"{rows} x {depth} x {units}", make.graph(y), make
+    for i, units in enumerate((64, 127, 128, 129, 257)):  # one row, many blocks of units
+        make = Edge(dtype, i)
+        x = make.input("x", (1, 33 + i))
+        yield f"1 x {33 + i} x {units}", make.graph(make.dense(x, units)), make
     if dtype != "float32":  # accumulators halfway between two outputs
         make = Edge(dtype, 4)
         x = make.input("x", (99, 3))

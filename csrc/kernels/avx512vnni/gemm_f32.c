@@ -3,7 +3,7 @@
 
 #include <immintrin.h>
 
-enum { MR = 12, NR = 32 };
+enum { MR = 14, NR = 32 };
 
 /* As in gemm_q8.c: gcc 12 would spill the accumulators. */
 #define STEP2(a, disp, c0, c1)                                                                     \
@@ -13,13 +13,13 @@ enum { MR = 12, NR = 32 };
             : [x0] "+v"(c0), [x1] "+v"(c1)                                                         \
             : [b0] "v"(b0), [b1] "v"(b1), [p] "r"(a), [l] "r"(lda)                                 \
             : "zmm31", "memory")
-/* The same for a block of at most 16 channels: the second half would be zeros. */
+/* The same for a block of at most 16 channels: the second half would be zeros. A broadcast of its
+ * own for every product takes 1.4 times as long as this (Zen 4). */
 #define STEP1(a, disp, c0)                                                                         \
-    __asm__("vbroadcastss " disp ", %%zmm31\n\t"                                                   \
-            "vfmadd231ps %[b0], %%zmm31, %[x0]"                                                    \
+    __asm__("vfmadd231ps " disp "%{1to16%}, %[b0], %[x0]"                                          \
             : [x0] "+v"(c0)                                                                        \
             : [b0] "v"(b0), [p] "r"(a), [l] "r"(lda)                                               \
-            : "zmm31", "memory")
+            : "memory")
 #define ROW(a, disp, i)                                                                            \
     if (rows > (i)) {                                                                              \
         if (wide)                                                                                  \
@@ -35,41 +35,48 @@ static inline
     __attribute__((always_inline)) void multiply(int rows, bool wide, const ei_tile_f32 *t,
                                                  __m512 *acc0, __m512 *acc1) {
     int64_t lda = t->lda;
-    const float *a = t->a, *a3 = a + 3 * lda, *a6 = a + 6 * lda, *a9 = a + 9 * lda, *w = t->w;
-    for (int64_t k = t->depth; k > 0; k--) {
-        __m512 b0 = _mm512_loadu_ps(w), b1 = b0;
-        if (wide) b1 = _mm512_loadu_ps(w + 16);
-        ROW0(a, 0);
-        ROW1(a, 1);
-        ROW2(a, 2);
-        ROW0(a3, 3);
-        ROW1(a3, 4);
-        ROW2(a3, 5);
-        ROW0(a6, 6);
-        ROW1(a6, 7);
-        ROW2(a6, 8);
-        ROW0(a9, 9);
-        ROW1(a9, 10);
-        ROW2(a9, 11);
-        a++, a3++, a6++, a9++, w += NR;
+    const float *w = t->w;
+    for (int s = 0; s < t->segments; s++) {
+        const float *a = (const float *)(const void *)(t->at[s] + t->offset), *a3 = a + 3 * lda,
+                    *a6 = a + 6 * lda, *a9 = a + 9 * lda, *a12 = a + 12 * lda;
+        for (int64_t k = t->length; k > 0; k--) {
+            __m512 b0 = _mm512_loadu_ps(w), b1 = b0;
+            if (wide) b1 = _mm512_loadu_ps(w + 16);
+            ROW0(a, 0);
+            ROW1(a, 1);
+            ROW2(a, 2);
+            ROW0(a3, 3);
+            ROW1(a3, 4);
+            ROW2(a3, 5);
+            ROW0(a6, 6);
+            ROW1(a6, 7);
+            ROW2(a6, 8);
+            ROW0(a9, 9);
+            ROW1(a9, 10);
+            ROW2(a9, 11);
+            ROW0(a12, 12);
+            ROW1(a12, 13);
+            a++, a3++, a6++, a9++, a12++, w += NR;
+        }
     }
+}
+
+static inline __m512 clamp(const ei_tile_f32 *t, __m512 v) {
+    return _mm512_min_ps(_mm512_max_ps(v, _mm512_set1_ps(t->lo)), _mm512_set1_ps(t->hi));
 }
 
 static inline __attribute__((always_inline)) void tile(int rows, bool wide, const ei_tile_f32 *t) {
     __m512 acc0[MR], acc1[MR];
     __m512 bias0 = _mm512_loadu_ps(t->bias), bias1 = _mm512_loadu_ps(t->bias + 16);
-#pragma GCC unroll 12
+#pragma GCC unroll 14
     for (int i = 0; i < rows; i++) acc0[i] = bias0, acc1[i] = bias1;
     multiply(rows, wide, t, acc0, acc1);
-    __m512 lo = _mm512_set1_ps(t->lo), hi = _mm512_set1_ps(t->hi);
     uint32_t mask = t->columns == NR ? 0xffffffffu : (1u << t->columns) - 1;
-#pragma GCC unroll 12
+#pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
         float *y = t->y + i * t->stride;
-        __m512 v0 = _mm512_min_ps(_mm512_max_ps(acc0[i], lo), hi);
-        __m512 v1 = _mm512_min_ps(_mm512_max_ps(acc1[i], lo), hi);
-        _mm512_mask_storeu_ps(y, (__mmask16)mask, v0);
-        _mm512_mask_storeu_ps(y + 16, (__mmask16)(mask >> 16), v1);
+        _mm512_mask_storeu_ps(y, (__mmask16)mask, clamp(t, acc0[i]));
+        if (wide) _mm512_mask_storeu_ps(y + 16, (__mmask16)(mask >> 16), clamp(t, acc1[i]));
     }
 }
 
@@ -92,9 +99,36 @@ TILE(9)
 TILE(10)
 TILE(11)
 TILE(12)
+TILE(13)
+TILE(14)
 
-static const ei_tile_f32_fn tiles[MR] = {tile1, tile2, tile3, tile4,  tile5,  tile6,
-                                         tile7, tile8, tile9, tile10, tile11, tile12};
+static const ei_tile_f32_fn tiles[MR] = {tile1, tile2, tile3,  tile4,  tile5,  tile6,  tile7,
+                                         tile8, tile9, tile10, tile11, tile12, tile13, tile14};
+
+static void panels(const ei_tile_f32 *t) {
+    const float *w0 = t->w, *w1 = w0 + t->panel, *w2 = w1 + t->panel, *w3 = w2 + t->panel;
+    __m512 c0 = _mm512_loadu_ps(t->bias), c1 = _mm512_loadu_ps(t->bias + 16),
+           c2 = _mm512_loadu_ps(t->bias + 32), c3 = _mm512_loadu_ps(t->bias + 48),
+           c4 = _mm512_loadu_ps(t->bias + 64), c5 = _mm512_loadu_ps(t->bias + 80),
+           c6 = _mm512_loadu_ps(t->bias + 96), c7 = _mm512_loadu_ps(t->bias + 112);
+    for (int s = 0; s < t->segments; s++) {
+        const float *a = (const float *)(const void *)(t->at[s] + t->offset);
+        for (int64_t k = 0; k < t->length; k++) {
+            __m512 v = _mm512_set1_ps(a[k]);
+            c0 = _mm512_fmadd_ps(v, _mm512_loadu_ps(w0), c0);
+            c1 = _mm512_fmadd_ps(v, _mm512_loadu_ps(w0 + 16), c1);
+            c2 = _mm512_fmadd_ps(v, _mm512_loadu_ps(w1), c2);
+            c3 = _mm512_fmadd_ps(v, _mm512_loadu_ps(w1 + 16), c3);
+            c4 = _mm512_fmadd_ps(v, _mm512_loadu_ps(w2), c4);
+            c5 = _mm512_fmadd_ps(v, _mm512_loadu_ps(w2 + 16), c5);
+            c6 = _mm512_fmadd_ps(v, _mm512_loadu_ps(w3), c6);
+            c7 = _mm512_fmadd_ps(v, _mm512_loadu_ps(w3 + 16), c7);
+            w0 += NR, w1 += NR, w2 += NR, w3 += NR;
+        }
+    }
+    __m512 sums[] = {c0, c1, c2, c3, c4, c5, c6, c7};
+    for (int i = 0; i < 8; i++) _mm512_storeu_ps(t->y + 16 * i, clamp(t, sums[i]));
+}
 
 static int check(const ei_node *n) {
     return ei_gemm_f32_check(n, NR);
@@ -104,25 +138,19 @@ static size_t scratch(const ei_node *n) {
 }
 
 static int run(const ei_node *n, const ei_work *work) {
-    return ei_gemm_f32_run(n, work, MR, NR, tiles);
+    static const ei_gemm_f32 kernel = {MR, NR, tiles, panels};
+    return ei_gemm_f32_run(n, work, &kernel);
 }
 
-const ei_kernel ei_avx512vnni_conv_2d_f32 = {
-    .name = "avx512vnni/conv_2d_f32",
-    .op = EI_OP_CONV_2D,
-    .layout = EI_LAYOUT_AVX512_GEMM_F32,
-    .parallel = true,
-    .check = check,
-    .scratch = scratch,
-    .run = run,
-};
-
-const ei_kernel ei_avx512vnni_fully_connected_f32 = {
-    .name = "avx512vnni/fully_connected_f32",
-    .op = EI_OP_FULLY_CONNECTED,
-    .layout = EI_LAYOUT_AVX512_GEMM_F32,
-    .parallel = true,
-    .check = check,
-    .scratch = scratch,
-    .run = run,
-};
+#define KERNEL(NAME, OP)                                                                           \
+    const ei_kernel ei_avx512vnni_##NAME##_f32 = {                                                 \
+        .name = "avx512vnni/" #NAME "_f32",                                                        \
+        .op = OP,                                                                                  \
+        .layout = EI_LAYOUT_AVX512_GEMM_F32,                                                       \
+        .parallel = true,                                                                          \
+        .check = check,                                                                            \
+        .scratch = scratch,                                                                        \
+        .run = run,                                                                                \
+    };
+KERNEL(conv_2d, EI_OP_CONV_2D)
+KERNEL(fully_connected, EI_OP_FULLY_CONNECTED)

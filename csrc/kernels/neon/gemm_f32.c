@@ -15,28 +15,31 @@ enum { MR = 8, NR = 8 };
 /* rows x 8 accumulators; `rows` is a constant after inlining. */
 static inline __attribute__((always_inline)) void multiply(int rows, const ei_tile_f32 *t,
                                                            float32x4_t (*acc)[2]) {
-    const float *a = t->a, *w = t->w;
-    int64_t k = t->depth;
-    for (; k >= 4; k -= 4, a += 4, w += 4 * NR) {
-        float32x4_t b[4][2];
+    const float *w = t->w;
+    for (int s = 0; s < t->segments; s++) {
+        const float *a = (const float *)(const void *)(t->at[s] + t->offset);
+        int64_t k = t->length;
+        for (; k >= 4; k -= 4, a += 4, w += 4 * NR) {
+            float32x4_t b[4][2];
 #pragma GCC unroll 4
-        for (int l = 0; l < 4; l++)
-            b[l][0] = vld1q_f32(w + 8 * l), b[l][1] = vld1q_f32(w + 8 * l + 4);
+            for (int l = 0; l < 4; l++)
+                b[l][0] = vld1q_f32(w + 8 * l), b[l][1] = vld1q_f32(w + 8 * l + 4);
 #pragma GCC unroll 8
-        for (int i = 0; i < rows; i++) {
-            float32x4_t row = vld1q_f32(a + i * t->lda);
-            DEEP(i, 0);
-            DEEP(i, 1);
-            DEEP(i, 2);
-            DEEP(i, 3);
+            for (int i = 0; i < rows; i++) {
+                float32x4_t row = vld1q_f32(a + i * t->lda);
+                DEEP(i, 0);
+                DEEP(i, 1);
+                DEEP(i, 2);
+                DEEP(i, 3);
+            }
         }
-    }
-    for (; k > 0; k--, a++, w += NR) {
-        float32x4_t b[1][2] = {{vld1q_f32(w), vld1q_f32(w + 4)}};
+        for (; k > 0; k--, a++, w += NR) {
+            float32x4_t b[1][2] = {{vld1q_f32(w), vld1q_f32(w + 4)}};
 #pragma GCC unroll 8
-        for (int i = 0; i < rows; i++) {
-            float32x4_t row = vld1q_dup_f32(a + i * t->lda);
-            DEEP(i, 0);
+            for (int i = 0; i < rows; i++) {
+                float32x4_t row = vld1q_dup_f32(a + i * t->lda);
+                DEEP(i, 0);
+            }
         }
     }
 }
@@ -71,6 +74,28 @@ TILE(8)
 
 static const ei_tile_f32_fn tiles[MR] = {tile1, tile2, tile3, tile4, tile5, tile6, tile7, tile8};
 
+static void panels(const ei_tile_f32 *t) {
+    float32x4_t acc[2 * EI_PANELS];
+    const float *w = t->w;
+#pragma GCC unroll 8
+    for (int i = 0; i < 2 * EI_PANELS; i++) acc[i] = vld1q_f32(t->bias + 4 * i);
+    for (int s = 0; s < t->segments; s++) {
+        const float *a = (const float *)(const void *)(t->at[s] + t->offset);
+        for (int64_t k = 0; k < t->length; k++, w += NR) {
+            float32x4_t v = vld1q_dup_f32(a + k);
+#pragma GCC unroll 4
+            for (int i = 0; i < EI_PANELS; i++) {
+                acc[2 * i] = vfmaq_f32(acc[2 * i], v, vld1q_f32(w + i * t->panel));
+                acc[2 * i + 1] = vfmaq_f32(acc[2 * i + 1], v, vld1q_f32(w + i * t->panel + 4));
+            }
+        }
+    }
+    float32x4_t lo = vdupq_n_f32(t->lo), hi = vdupq_n_f32(t->hi);
+#pragma GCC unroll 8
+    for (int i = 0; i < 2 * EI_PANELS; i++)
+        vst1q_f32(t->y + 4 * i, vminq_f32(vmaxq_f32(acc[i], lo), hi));
+}
+
 static int check(const ei_node *n) {
     return ei_gemm_f32_check(n, NR);
 }
@@ -79,25 +104,19 @@ static size_t scratch(const ei_node *n) {
 }
 
 static int run(const ei_node *n, const ei_work *work) {
-    return ei_gemm_f32_run(n, work, MR, NR, tiles);
+    static const ei_gemm_f32 kernel = {MR, NR, tiles, panels};
+    return ei_gemm_f32_run(n, work, &kernel);
 }
 
-const ei_kernel ei_neon_conv_2d_f32 = {
-    .name = "neon/conv_2d_f32",
-    .op = EI_OP_CONV_2D,
-    .layout = EI_LAYOUT_NEON_GEMM_F32,
-    .parallel = true,
-    .check = check,
-    .scratch = scratch,
-    .run = run,
-};
-
-const ei_kernel ei_neon_fully_connected_f32 = {
-    .name = "neon/fully_connected_f32",
-    .op = EI_OP_FULLY_CONNECTED,
-    .layout = EI_LAYOUT_NEON_GEMM_F32,
-    .parallel = true,
-    .check = check,
-    .scratch = scratch,
-    .run = run,
-};
+#define KERNEL(NAME, OP)                                                                           \
+    const ei_kernel ei_neon_##NAME##_f32 = {                                                       \
+        .name = "neon/" #NAME "_f32",                                                              \
+        .op = OP,                                                                                  \
+        .layout = EI_LAYOUT_NEON_GEMM_F32,                                                         \
+        .parallel = true,                                                                          \
+        .check = check,                                                                            \
+        .scratch = scratch,                                                                        \
+        .run = run,                                                                                \
+    };
+KERNEL(conv_2d, EI_OP_CONV_2D)
+KERNEL(fully_connected, EI_OP_FULLY_CONNECTED)
