@@ -37,7 +37,10 @@ class Twin(torch.nn.Module):
             if act in ("RELU", "RELU6"):
                 out = F.relu(out) if act == "RELU" else F.hardtanh(out, 0.0, 6.0)
             values[node["outputs"][0]] = out
-        return tuple(values[i] for i in self.graph["outputs"])
+        # Of one channel, NCHW and channels last are the same to PyTorch and not to ExecuTorch,
+        # which then fails to run: such an output becomes flat.
+        found = [values[i] for i in self.graph["outputs"]]
+        return tuple(v.flatten(1) if v.ndim == 4 and v.shape[1] == 1 else v for v in found)
 
     def image(self, i: int) -> bool:
         """Whether the tensor is an image (of rank 4, not attention heads)."""
