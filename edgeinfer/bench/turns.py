@@ -38,12 +38,14 @@ class Job:
     """What every engine is to run: a model file, with how many threads; `options` for ours.
 
     `isa`: keep to this instruction set ("avx2"); ours and oneDNN (OpenVINO) can be told, a peer
-    that cannot is left out. None: the best there is.
+    that cannot is left out. None: the best there is. `realtime`: every block of calls runs in the
+    round-robin real-time class, so that other programs cannot interrupt it (needs the privilege).
     """
 
     path: Path
     threads: int
     isa: str | None = None
+    realtime: bool = False
     options: dict[str, Any] = field(default_factory=lambda: {"session": {}})
 
 
@@ -60,6 +62,7 @@ class Engine:
             env["PYTHONPATH"] = str(_WORKER.parents[2])
         if job.isa is not None:
             env |= _limited(kind, job.isa)
+        self._realtime = job.realtime
         self.kind, self.rounds, self.cpu_ns = kind, list[np.ndarray](), 0
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the engine
         python = python or sys.executable
@@ -121,7 +124,8 @@ class Engine:
         return _one_line(f"its process ended with status {status}: {(lines or [''])[-1]}")
 
     def _time(self, count: int, skip: int) -> np.ndarray:
-        return np.array(self._ask({"run": count, "skip": skip})["ns"], np.float64)
+        asked = {"run": count, "skip": skip, "realtime": self._realtime}
+        return np.array(self._ask(asked)["ns"], np.float64)
 
     def _block(self) -> tuple[int, int]:
         """Calls of a block and how many go untimed before them, from the time a call takes."""

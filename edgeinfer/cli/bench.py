@@ -27,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, default=20, help="turns of about 20 ms each takes")
     parser.add_argument("--python", action="append", default=[], metavar="PEER=PATH",
                         help="interpreter of the environment a peer is installed in")  # fmt: skip
+    parser.add_argument("--realtime", action="store_true", help="calls run in the real-time class, "
+                        "for a machine that is busy with other programs (root)")  # fmt: skip
     parser.add_argument("--isa", choices=("avx2",), help="keep to it; peers that can be told run")
     parser.add_argument("--board", default="host")
     parser.add_argument("--rounding", default="xnnpack", choices=("xnnpack", "tflite"))
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     results = []
     for path in model_paths(args.models):
         for threads in map(int, args.threads.split(",")):
-            job = Job(path, threads, args.isa, _options(path, args))
+            job = Job(path, threads, args.isa, args.realtime, _options(path, args))
             results.append(compare(job, peers, max(1, args.runs), pythons))
             print(describe(results[-1]) + "\n", flush=True)
     if args.json:

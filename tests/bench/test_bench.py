@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -136,6 +137,19 @@ def test_an_instruction_set_can_be_named() -> None:
     assert found.peak == peak.macs_per_second("avx2", "int8", 1)
     assert found.left_out["litert"] == "cannot be told to keep to avx2"
     assert "told" not in found.left_out.get("openvino", "")
+
+
+def test_the_real_time_class_is_named_where_it_is_refused() -> None:
+    """With the privilege it runs, and returns to the ordinary class; without, it says so."""
+    try:
+        found = compare(turns.Job(ROAD_MODEL, 2, realtime=True), [], 2)
+        assert found.rows[0].summary.median > 0
+        worker.schedule(True)
+        assert os.sched_getscheduler(0) == os.SCHED_RR
+        worker.schedule(False)
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    except turns.EngineFailed as exc:
+        assert "PermissionError" in str(exc)
 
 
 def test_our_failure_is_an_error() -> None:

@@ -32,6 +32,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--runs", type=int, default=20, help="turns of about 20 ms each takes")
+    parser.add_argument("--realtime", action="store_true", help="as in edgeinfer bench")
     parser.add_argument("--again", action="store_true", help="measure what was measured before too")
     parser.add_argument("--files-only", action="store_true", help="make the files, run nothing")
     return parser.parse_args()
@@ -66,7 +67,9 @@ def _measure(args: Any, models: list[Path], wanted: list[str], pythons: dict[str
             if old and not args.again:
                 continue
             results = [r for r in results if r not in old]
-            results.append(_one(Job(model, threads), wanted, args.runs, pythons, pages))
+            results.append(
+                _one(Job(model, threads, realtime=args.realtime), wanted, args.runs, pythons, pages)
+            )
             results.sort(key=lambda r: (_order(r["model"]), r["threads"]))
             data = {"machine": page.machine(), "results": results}
             file.write_text(json.dumps(data, indent=1) + "\n")
