@@ -38,8 +38,8 @@ class Job:
     """What every engine is to run: a model file, with how many threads; `options` for ours.
 
     `isa`: keep to this instruction set ("avx2"); ours and oneDNN (OpenVINO) can be told, a peer
-    that cannot is left out. None: the best there is. `realtime`: every block of calls runs in the
-    round-robin real-time class, so that other programs cannot interrupt it (needs the privilege).
+    that cannot is left out. None: the best there is. `realtime`: opening and every block of calls
+    run in the round-robin real-time class, so that nothing interrupts them (a privilege).
     """
 
     path: Path
@@ -101,6 +101,7 @@ class Engine:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
+            question = {**question, "realtime": self._realtime}
             process.stdin.write(json.dumps(question).encode() + b"\n")
             process.stdin.flush()
         except BrokenPipeError:
@@ -124,8 +125,7 @@ class Engine:
         return _one_line(f"its process ended with status {status}: {(lines or [''])[-1]}")
 
     def _time(self, count: int, skip: int) -> np.ndarray:
-        asked = {"run": count, "skip": skip, "realtime": self._realtime}
-        return np.array(self._ask(asked)["ns"], np.float64)
+        return np.array(self._ask({"run": count, "skip": skip})["ns"], np.float64)
 
     def _block(self) -> tuple[int, int]:
         """Calls of a block and how many go untimed before them, from the time a call takes."""

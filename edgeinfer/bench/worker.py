@@ -267,16 +267,16 @@ def serve(channel: Any) -> None:
         asked = json.loads(line)
         answer: dict[str, Any]
         try:
+            if asked["realtime"]:
+                schedule(True)
             if "open" in asked:
                 engine = ENGINES[asked["open"]]
                 name, path, call = engine(Path(asked["path"]), asked["threads"], asked["options"])
                 answer = {"name": name, "file": path.name, "outputs": _describe(call())}
             else:
-                if asked["realtime"]:
-                    schedule(True)
                 answer = {"ns": timed(call, asked["run"], asked["skip"])}
-                if asked["realtime"]:
-                    schedule(False)
+            if asked["realtime"]:
+                schedule(False)
             answer["cpu_ns"] = time.process_time_ns()
         except Exception as exc:
             answer = {"error": str(exc) or type(exc).__name__, "kind": type(exc).__name__}
