@@ -203,6 +203,28 @@ def network(dtype: str = "int8", seed: int = 0, size: int = 16) -> Graph:
     return make.graph(make.softmax(make.fc(make.mean(d), 10)))
 
 
+def hybrid(graph: Graph) -> Graph:
+    """The float graph with the weights of its layers in int8, per channel."""
+    layers = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+    for node in graph.nodes:
+        if node.op in layers:
+            node.inputs[1] = narrow(node.input(1), node.op)
+    return graph
+
+
+def narrow(w: Tensor, op: str, per_channel: bool = True, least: int = -127) -> Tensor:
+    """Float weights in int8, `least` among them (TFLite's own kernels overflow at -128)."""
+    assert w.data is not None
+    axis = w.data.ndim - 1 if op == "DEPTHWISE_CONV_2D" else 0
+    rest = tuple(i for i in range(w.data.ndim) if i != axis) if per_channel else None
+    scale = (np.abs(w.data).max(axis=rest, keepdims=True) / 127).astype(np.float32)
+    flat = scale.reshape(-1)
+    quant = Quantisation(flat, np.zeros(flat.size, np.int32), axis if per_channel else 0)
+    steps = np.rint(w.data / scale).astype(np.int8)
+    steps.reshape(-1)[:2] = least
+    return Tensor(w.name, w.shape, "int8", quant, steps)
+
+
 def variables() -> Graph:
     """A stateful graph: out = state + x, state = out (VAR_HANDLE, READ, ASSIGN, CALL_ONCE)."""
 

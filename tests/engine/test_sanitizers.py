@@ -42,6 +42,7 @@ GRAPHS = {
     "network": models.network,
     "operators": plan_seeds.operators,
     "variables": lambda dtype: models.variables(),
+    "hybrid": lambda dtype: models.hybrid(models.network("float32")),
 }
 
 

@@ -28,6 +28,8 @@ def seeds() -> Iterator[tuple[str, bytes]]:
     """(name, bytes of the plan) of every seed."""
     yield "variables", bytes(build(models.variables(), isa="ref").bytes)
     for isa in _native.isas():
+        narrow = models.hybrid(models.network("float32"))
+        yield f"hybrid-{isa}", bytes(build(narrow, isa=isa).bytes)
         for dtype in ("float32", "int8", "uint8"):
             yield f"network-{dtype}-{isa}", bytes(build(models.network(dtype), isa=isa).bytes)
             yield f"operators-{dtype}-{isa}", bytes(build(operators(dtype), isa=isa).bytes)
