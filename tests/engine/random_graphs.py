@@ -216,7 +216,9 @@ def _unary(net: Net) -> Tensor | None:
     x = net.operand()
     if x is None:
         return None
-    op = net.any("RELU", "RELU6", "LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU")
+    known = ["RELU", "RELU6", "LOGISTIC", "TANH", "HARD_SWISH", "LEAKY_RELU", "RELU_N1_TO_1"]
+    known += ["ABS"] if net.dtype != "uint8" else []
+    op = net.any(*known, *(["NEG", "GELU", "SQUARE"] if net.dtype == "float32" else []))
     return net.unary(x, op, **({"alpha": net.any(0.1, 0.3)} if op == "LEAKY_RELU" else {}))
 
 
@@ -240,6 +242,88 @@ def _slice(net: Net) -> Tensor | None:
     return net._node("SLICE", [x, net.ints(begin), net.ints(size)], net._like(x, size), {})
 
 
+def _transpose_conv(net: Net) -> Tensor | None:
+    x = net.operand(4)
+    if x is None or max(x.shape[1:3]) > 6:
+        return None
+    kernel, channels, bias = net.number(1, 4), net.number(1, 9), net.any(True, False)
+    stride, padding = net.number(1, min(kernel, 2)), net.any("SAME", "VALID")
+    grow = 0 if padding == "SAME" else kernel - stride
+    shape = (x.shape[0], *(d * stride + grow for d in x.shape[1:3]), channels)
+    weight = net._weight((channels, kernel, kernel, x.shape[3]), 0, x)
+    out = net._tensor(shape, net._limit(x) * np.sqrt(weight.count / channels) / 2)
+    given = [net.ints(shape), weight, x] + ([net._bias(x, weight, channels)] if bias else [])
+    attrs = {"padding": padding, "stride_h": stride, "stride_w": stride}
+    return net._node("TRANSPOSE_CONV", given, out, attrs)
+
+
+def _prelu(net: Net) -> Tensor | None:
+    x = net.operand(4)
+    if x is None:
+        return None
+    alpha = net.constant((1, 1, x.shape[3]), x)
+    return net._node("PRELU", [x, alpha], net._tensor(x.shape, 2 * net._limit(x)), {})
+
+
+def _split(net: Net) -> Tensor | None:
+    x = net.operand(4)
+    if x is None:
+        return None
+    axis = net.number(1, 3)
+    parts = [n for n in (1, 2, 3) if x.shape[axis] % n == 0]
+    count = net.any(*parts)
+    shape = [d // count if i == axis else d for i, d in enumerate(x.shape)]
+    outputs = [net._like(x, shape) for _ in range(count)]
+    net._node("SPLIT", [net.ints(axis), x], outputs[0], {"num_splits": count})
+    net.nodes[-1].outputs[:] = outputs
+    net.tensors += outputs[1:]
+    return outputs[0]
+
+
+def _strided_slice(net: Net) -> Tensor | None:
+    x = net.operand(4)
+    if x is None:
+        return None
+    begin = [0, *(net.number(0, d - 1) for d in x.shape[1:])]
+    steps = [1, *(net.number(1, 3) for _ in range(3))]
+    shape = [-(-(d - b) // s) for d, b, s in zip(x.shape, begin, steps, strict=True)]
+    given = [x, net.ints(begin), net.ints(x.shape), net.ints(steps)]
+    return net._node("STRIDED_SLICE", given, net._like(x, shape), {})
+
+
+def _blocks(net: Net) -> Tensor | None:
+    x = net.operand(4)
+    if x is None:
+        return None
+    n, h, w, c = x.shape
+    if h % 2 == w % 2 == 0 and net.any(True, False):
+        shape: tuple[int, ...] = (n, h // 2, w // 2, c * 4)
+        return net._node("SPACE_TO_DEPTH", [x], net._like(x, shape), {"block_size": 2})
+    if c % 4:
+        return None
+    shape = (n, h * 2, w * 2, c // 4)
+    return net._node("DEPTH_TO_SPACE", [x], net._like(x, shape), {"block_size": 2})
+
+
+def _mirror_pad(net: Net) -> Tensor | None:
+    x = net.operand(4)
+    if x is None or min(x.shape[1:3]) < 2:
+        return None
+    sides = [(0, 0), *((net.number(0, 1), net.number(0, 1)) for _ in range(2)), (0, 0)]
+    shape = [d + a + b for d, (a, b) in zip(x.shape, sides, strict=True)]
+    attrs = {"mode": net.any("REFLECT", "SYMMETRIC")}
+    return net._node("MIRROR_PAD", [x, net.ints(sides)], net._like(x, shape), attrs)
+
+
+def _extreme(net: Net) -> Tensor | None:
+    x = net.operand(4)
+    if x is None:
+        return None
+    op, axis = net.any("REDUCE_MAX", "REDUCE_MIN"), net.number(1, 3)
+    shape = [1 if i == axis else d for i, d in enumerate(x.shape)]
+    return net._node(op, [x, net.ints([axis])], net._like(x, shape), {"keep_dims": True})
+
+
 def _nothing(net: Net) -> Tensor | None:
     return None
 
@@ -248,7 +332,7 @@ def _nothing(net: Net) -> Tensor | None:
 _OPERATORS: tuple[Operator, ...] = (
     _nothing, _conv, _conv, _depthwise, _dense, _dense, _binary, _binary, _binary, _pool, _mean,
     _concatenation, _concatenation, _reshape, _softmax, _resize, _pad, _unary, _unary, _transpose,
-    _slice,
+    _slice, _transpose_conv, _prelu, _split, _strided_slice, _blocks, _mirror_pad, _extreme,
 )  # fmt: skip
 
 

@@ -103,6 +103,7 @@ DIFFERING = {
     "MUL": "a float scale, ties to even; fixed point, ties away from zero",
     "CONV_2D": "as MUL",
     "DEPTHWISE_CONV_2D": "as MUL",
+    "TRANSPOSE_CONV": "as MUL",
     "FULLY_CONNECTED": "a float scale; a double one, ties away from zero",
     "MEAN": "a float scale; fixed point",
     "LEAKY_RELU": "multipliers of 8 bits; of 31",
@@ -118,8 +119,10 @@ DIFFERING = {
 def test_where_litert_differs_from_its_reference(
     dtype: str, record_property: Callable[[str, object], None]
 ) -> None:
-    """Node by node on the same inputs; what differs is printed (pytest -rP). Floats must not differ,
-    nor 8-bit operators that are not in DIFFERING."""
+    """Node by node on the same inputs; what differs is printed (pytest -rP).
+
+    Floats must not differ, nor 8-bit operators that are not in DIFFERING.
+    """
     tried, differing = Counter[str](), Counter[str]()
 
     @settings(SETTINGS, max_examples=max(SETTINGS.max_examples // 4, 1))

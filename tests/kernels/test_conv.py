@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracle import ROUNDINGS, compare, const, feeds_of, ours, single, tensor
+from oracle import ROUNDINGS, compare, const, feeds_of, litert, ours, single, tensor
 
+from edgeinfer import _native
 from edgeinfer.engine.graph import Graph
+from edgeinfer.engine.plan import build
+from edgeinfer.engine.session import Session
 from edgeinfer.engine.tensor import Quantisation, Tensor, per_tensor
 from tests.models import Maker
 
@@ -206,6 +209,27 @@ def _extreme(rng: np.random.Generator, op: str, dtype: str, trial: int) -> Graph
         more = {"stride_h": 1, "stride_w": 1, "dilation_h_factor": 1, "dilation_w_factor": 1}
         return single(op, [x, w, b], [y], **attrs, **more, depth_multiplier=1)
     return single(op, [x, w, b], [y], **attrs)
+
+
+@pytest.mark.parametrize("zero", [-28, -27, 0, 3])
+def test_limits_near_a_tie_are_the_same_on_every_isa(zero: int) -> None:
+    """6 / scale is next to 26.5, a tie or none with the zero point: an ISA that prefers uint8 moves
+    that by 128."""
+    for bits in range(-4, 5):
+        scale = np.float32(6 / 26.5) + np.float32(bits * 2.0**-26)
+        make = Maker("int8", 1)
+        y = make.conv(make.input("x", (1, 3, 3, 4)), 8, activation="RELU6")
+        y.quant = per_tensor(float(scale), zero)
+        feeds = {"x": np.full((1, 3, 3, 4), 127, np.int8)}
+        w = make.nodes[-1].input(1)
+        assert w.data is not None
+        w.data = np.abs(w.data)
+        want = litert(make.graph(y), feeds, "xnnpack")[0]
+        for isa in _native.isas():
+            session = Session(build(make.graph(y), isa=isa))
+            session["x"] = feeds["x"]
+            session.run()
+            np.testing.assert_array_equal(session[y.name], want, err_msg=f"{isa} {scale}")
 
 
 @pytest.mark.parametrize("op", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])

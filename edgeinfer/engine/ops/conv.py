@@ -58,7 +58,10 @@ _FLOAT_LIMITS = {
 
 
 def activation_limits(node: Node, out: Tensor, rounding: str) -> dict[str, Any]:
-    """act_min, act_max, act_fmin, act_fmax of the node's fused activation."""
+    """act_min, act_max, act_fmin, act_fmax of the node's fused activation.
+
+    The attribute "zero_shift" says how far a pass has moved the output's zero point.
+    """
     name = node.attrs.get("fused_activation_function", "NONE")
     if name not in _FLOAT_LIMITS:
         raise refuse(node, f"fused activation {name}; ours are {', '.join(_FLOAT_LIMITS)}")
@@ -66,20 +69,21 @@ def activation_limits(node: Node, out: Tensor, rounding: str) -> dict[str, Any]:
     limits: dict[str, Any] = {"act_fmin": lo, "act_fmax": hi, "act_min": 0, "act_max": 0}
     if out.dtype in EIGHT_BIT:
         info = np.iinfo(out.dtype)
-        limits["act_min"] = _quantised_limit(lo, out, info.min, info, rounding)
-        limits["act_max"] = _quantised_limit(hi, out, info.max, info, rounding)
+        shift = int(node.attrs.get("zero_shift", 0))
+        for end, value in (("min", lo), ("max", hi)):
+            limit = getattr(info, end)
+            if np.isfinite(value):
+                limit = _quantised_limit(value, out.scale, out.zero - shift, rounding) + shift
+            limits[f"act_{end}"] = int(np.clip(limit, info.min, info.max))
     return limits
 
 
-def _quantised_limit(value: float, out: Tensor, open_end: int, info: Any, rounding: str) -> int:
-    if not np.isfinite(value):
-        return int(open_end)
-    steps = _F(value) / _F(out.scale)
+def _quantised_limit(value: float, scale: float, zero: int, rounding: str) -> int:
+    steps = _F(value) / _F(scale)
     if rounding == "xnnpack":  # nearest even with the zero point (XNNPACK, xnn_qs8_quantize)
-        limit = int(np.rint(steps + _F(out.zero)))
-    else:  # away from zero without (TFLite, kernel_util.cc)
-        limit = int(np.trunc(steps + np.copysign(_F(0.5), steps))) + out.zero
-    return int(np.clip(limit, info.min, info.max))
+        return int(np.rint(steps + _F(zero)))
+    # Away from zero without it (TFLite, kernel_util.cc).
+    return int(np.trunc(steps + np.copysign(_F(0.5), steps))) + zero
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int, int]:

@@ -89,6 +89,7 @@ class _Flipper:
         for i, tensor in enumerate(node.outputs):
             if self.unwanted(tensor):
                 node.outputs[i] = self._twin(tensor)
+                node.attrs["zero_shift"] = node.outputs[i].zero - tensor.zero
                 self.missing.add(id(tensor))
         self.nodes.append(node)
 
