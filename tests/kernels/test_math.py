@@ -10,8 +10,9 @@ import pytest
 from oracle import ROUNDINGS, bytes_of, compare, const, feeds_of, ours, single, tensor, values
 
 from edgeinfer.engine import ops
-from edgeinfer.engine.tensor import Tensor
+from edgeinfer.engine.tensor import Tensor, per_tensor
 from edgeinfer.errors import UnsupportedError
+from tests.models import Maker
 
 EIGHT = ("int8", "uint8")
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
@@ -112,6 +113,26 @@ def test_a_tensor_with_itself(op: str, dtype: str, rounding: str) -> None:
         y = tensor("y", (1, 2, 128), dtype, (step, int(zeros[1])))
         graph = single(op, [x, x], [y], fused_activation_function=activation)
         compare(graph, {"x": bytes_of(rng, x)}, rounding, (trial, activation))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("activation", ["NONE", "RELU"])
+@pytest.mark.parametrize("op", ["ADD", "SUB", "MUL", "MAX_POOL_2D", "RELU"])
+def test_squares_of_what_another_operator_makes(op: str, activation: str, shared: bool) -> None:
+    """XNNPACK computes a product where it has joined a clamp to it."""
+    make = Maker("int8", 3)
+    x = make.input("x", (1, 4, 16, 4))
+    if op == "RELU":
+        p = make.unary(x, op)
+    elif op == "MAX_POOL_2D":
+        p = make.pool(x, op, 1, 1, activation=activation)
+    else:
+        p = make.add(x, make.input("z", x.shape), op, activation)
+        p.quant = per_tensor(1 / 32, -18)
+    y = make.add(p, p, "MUL")
+    y.quant = per_tensor(p.scale**2 * 128, -9)
+    graph = make.graph(y, p) if shared else make.graph(y)
+    compare(graph, {n: bytes_of(make.rng, t) for n, t in graph.inputs.items()}, "xnnpack", op)
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)

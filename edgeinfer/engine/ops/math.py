@@ -70,7 +70,7 @@ def _doubled(a: Tensor, b: Tensor, out: Tensor) -> dict[str, Any]:
     return {**_NO_FIXED, **fixed, "tflite": 1}
 
 
-def _delegated(node: Node, a: Tensor, b: Tensor, out: Tensor) -> bool:
+def delegated(node: Node, a: Tensor, b: Tensor, out: Tensor) -> bool:
     """Whether LiteRT's delegate takes the scales (xnnpack_delegate.cc, VisitBinaryNode); if not,
     the built-in kernel runs."""
     if node.op == "MUL":
@@ -118,8 +118,8 @@ def binary(node: Node, ctx: Context) -> Step:
     fixed, rounding = dict(_NO_FIXED), ctx.rounding
     if out.dtype in EIGHT_BIT and arithmetic:
         _expect_scales(node, a, b, out)
-        rounding = rounding if _delegated(node, a, b, out) else "tflite"
-        if node.op == "MUL" and a is b and rounding == "xnnpack":
+        rounding = rounding if delegated(node, a, b, out) else "tflite"
+        if a is b and node.op == "MUL" and rounding == "xnnpack" and node.attrs.get("square", True):
             return _square(node, a, out)
         fixed = _fixed(node, a, b, out, rounding)
     elif extreme:

@@ -14,6 +14,7 @@ from .fold import fold_constants
 from .hybrid import resolve_hybrid
 from .padding import fuse_padding
 from .sign import canonical_sign
+from .square import mark_products
 from .variables import resolve_variables
 
 Evaluate = Callable[[list[Node], list[Tensor], str], list[np.ndarray]]
@@ -24,6 +25,7 @@ def prepare(
 ) -> Graph:
     """A new graph ready for lowering; the given one is left as it was."""
     graph = _copy(graph)
+    mark_products(graph)
     resolve_variables(graph)
     resolve_hybrid(graph, isa, rounding)
     fold_constants(graph, evaluate, rounding)
