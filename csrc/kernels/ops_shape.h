@@ -25,9 +25,10 @@ typedef enum ei_unary {
     EI_UNARY_ROUND = 12, /* to nearest, ties to even */
     EI_UNARY_LOGISTIC = 13,
     EI_UNARY_TANH = 14,
-    EI_UNARY_ELU = 15,      /* x < 0 ? exp(x) - 1 : x */
-    EI_UNARY_GELU = 16,     /* x / 2 (1 + erf(x / sqrt 2)) */
-    EI_UNARY_GELU_TANH = 17 /* its approximation through tanh */
+    EI_UNARY_ELU = 15,       /* x < 0 ? exp(x) - 1 : x */
+    EI_UNARY_GELU = 16,      /* x / 2 (1 + erf(x / sqrt 2)) */
+    EI_UNARY_GELU_TANH = 17, /* its approximation through tanh */
+    EI_UNARY_SWISH = 18      /* x * logistic(x), the product of two floats */
 } ei_unary;
 
 typedef struct ei_unary_params {

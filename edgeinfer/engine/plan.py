@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import _native
 from ..errors import PlanError
-from . import compose, layouts, memory, ops, partition, passes, peephole, planfile
+from . import compose, layouts, memory, ops, partition, passes, peephole, planfile, swish
 from .graph import Graph, Node
 from .ops import Step
 from .tensor import Quantisation, Tensor
@@ -177,6 +177,7 @@ def build(
         steps = compose.fuse_tables(
             steps, list(graph.outputs.values()), partial(evaluate_steps, rounding=rounding)
         )
+        steps = swish.fuse_swish(steps, list(graph.outputs.values()))
     steps = peephole.fuse_flips(steps, list(graph.outputs.values()))
     for step in steps:
         layouts.pack(step, isa, rounding)

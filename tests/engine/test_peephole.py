@@ -1,4 +1,4 @@
-"""Sign flips vanish into tables and change no byte."""
+"""Sign flips vanish into tables and change no byte; x * logistic(x) of floats is one step."""
 
 from __future__ import annotations
 
@@ -20,6 +20,31 @@ def silu(dtype: str) -> Graph:
         y = make.conv(x, 8)
         x = make.add(y, make.unary(y, "LOGISTIC"), op="MUL")
     return make.graph(x)
+
+
+def _kernels(graph: Graph, isa: str = "ref") -> list[str]:
+    return [p.kernel for p in ei.Session(build(graph, isa=isa)).placement()]
+
+
+def test_swish_of_floats_is_one_step() -> None:
+    kernels = _kernels(silu("float32"))
+    assert kernels.count("ref/unary") == 2
+    assert "ref/mul" not in kernels
+
+
+def test_a_logistic_that_others_read_stays() -> None:
+    make = Maker("float32")
+    x = make.input("x", (1, 9))
+    gate = make.unary(x, "LOGISTIC")
+    y = make.add(make.add(x, gate, op="MUL"), gate)
+    assert sorted(_kernels(make.graph(y))) == ["ref/add", "ref/mul", "ref/unary"]
+
+
+def test_another_factor_is_no_swish() -> None:
+    make = Maker("float32")
+    x, z = make.input("x", (1, 9)), make.input("z", (1, 9))
+    y = make.add(z, make.unary(x, "LOGISTIC"), op="MUL")
+    assert sorted(_kernels(make.graph(y))) == ["ref/mul", "ref/unary"]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])

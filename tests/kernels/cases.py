@@ -219,7 +219,21 @@ _FUNCTIONS = (
 
 
 def _unary(dtype: str) -> Iterator[Case]:
+    for n in (*_COUNTS, 1000):  # beyond both ends of the range where the results are normal
+        x, y = tensor("x", (n,), dtype), tensor("y", (n,), dtype)
+        case = _case(
+            f"LOGISTIC {n}", ("logistic", "unary"), single("LOGISTIC", [x], [y]), bound=1e-6
+        )
+        case.feeds["x"] *= 40
+        case.feeds["x"][: min(n, 4)] = [0.0, -0.0, 300.0, -300.0][:n]
+        yield case
+        make = Edge(dtype, n)
+        z = make.input("x", (n,))
+        graph = make.graph(make.add(z, make.unary(z, "LOGISTIC"), op="MUL"))
+        yield _case(f"swish {n}", ("logistic", "unary"), graph, bound=1e-6)
     for op in ("HARD_SWISH", "LEAKY_RELU", *_FUNCTIONS):
+        if op == "LOGISTIC":
+            continue
         kernel = "unary" if op in _FUNCTIONS else op.lower()
         for n in _COUNTS if op in ("HARD_SWISH", "LEAKY_RELU", "TANH") else (1, 9, 33, 129):
             x, y = tensor("x", (n,), dtype), tensor("y", (n,), dtype)

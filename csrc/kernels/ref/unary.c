@@ -13,8 +13,7 @@ static int check(const ei_node *node) {
     if (!ei_one_to_one(node, sizeof(ei_unary_params))) return EI_E_UNSUPPORTED;
     const ei_tensor *x = node->in[0], *y = node->out[0];
     int function = ((const ei_unary_params *)node->params)->function;
-    bool good = x->dtype == y->dtype && function >= EI_UNARY_ABS &&
-                function <= EI_UNARY_GELU_TANH &&
+    bool good = x->dtype == y->dtype && function >= EI_UNARY_ABS && function <= EI_UNARY_SWISH &&
                 (x->dtype == EI_F32 || (x->dtype == EI_I32 && on_i32(function)));
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }
@@ -37,6 +36,10 @@ static inline float gelu(float x) {
 
 static inline float gelu_tanh(float x) {
     return 0.5f * x * (1.0f + ei_tanh(0.79788456f * (x + 0.044715f * x * x * x)));
+}
+
+static inline float swish(float x) {
+    return x * ei_logistic(x);
 }
 
 static int32_t integer(int function, int32_t x) {
@@ -78,6 +81,7 @@ static void map(int which, const float *x, float *y, int64_t begin, int64_t end)
         MAP(EI_UNARY_ELU, elu)
         MAP(EI_UNARY_GELU, gelu)
         MAP(EI_UNARY_GELU_TANH, gelu_tanh)
+        MAP(EI_UNARY_SWISH, swish)
     default:
         break;
     }
