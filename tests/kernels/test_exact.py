@@ -246,3 +246,23 @@ def test_product_with_itself(dtype: str, rounding: str) -> None:
         y = make.add(x, x, "MUL", ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")[seed % 4])
         graph = make.graph(make.conv(y, 8, kernel=1)) if seed % 3 == 2 else make.graph(y)
         _equal(graph, {"x": values(make.rng, graph.inputs["x"])}, rounding)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_product_with_itself_in_a_chain(dtype: str) -> None:
+    """XNNPACK makes one table of functions of one tensor, and no square within it."""
+    for seed in range(24):
+        make = Maker(dtype, seed)
+        x = make.input("x", (2, 8, 8, 24))
+        kind = seed % 6
+        if kind < 2:  # in a chain, then not in one, since another reads the same
+            y = make.unary(x, "LEAKY_RELU", alpha=0.25)
+        elif kind < 4:  # the clamp of the sum begins one
+            y = make.add(x, make.conv(x, 24, kernel=1), "ADD", ("RELU6", "NONE")[kind % 2])
+        else:  # a square whose clamp begins one
+            y = make.add(x, x, "MUL", ("RELU", "NONE")[kind % 2])
+        z = make.add(y, y, "MUL", ("NONE", "RELU")[seed // 6 % 2])
+        if kind == 1:
+            z = make.add(z, y)
+        graph = make.graph(make.unary(z, "LOGISTIC") if seed > 11 else z)
+        _equal(graph, {"x": values(make.rng, x)}, "xnnpack")

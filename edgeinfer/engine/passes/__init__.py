@@ -25,10 +25,11 @@ def prepare(
 ) -> Graph:
     """A new graph ready for lowering; the given one is left as it was."""
     graph = _copy(graph)
-    mark_products(graph)
     resolve_variables(graph)
     resolve_hybrid(graph, isa, rounding)
     fold_constants(graph, evaluate, rounding)
+    remove_dead(graph)
+    mark_products(graph)
     if optimise:
         fuse_padding(graph)
         fuse_activations(graph)
