@@ -34,7 +34,7 @@ WINDOWS: tuple[tuple[Any, Any, Any, str], ...] = (
 )
 GROUPED = ((6, 4, 2), (8, 8, 4), (32, 64, 2), (34, 66, 2), (9, 3, 3), (63, 51, 3), (16, 2, 2))
 #: Scales by which accumulators become outputs: above 1, of no output at all.
-_SCALES = (1.7, 37.5, 2.0**-7, 2.0**-14, 3e-8)
+_SCALES = (1.7, 37.5, 2.0**-7, 2.0**-10, 2.0**-11, 2.0**-14, 3e-8)
 
 
 class Edge(Maker):
@@ -145,9 +145,9 @@ def conv(dtype: str) -> Iterator[Layer]:
     yield _layer(dtype, 1, "CONV_2D", (1, 2, 3, 5), 6, ((5, 5), (1, 1), (1, 1), "SAME"))
     yield _layer(dtype, 2, "CONV_2D", (1, 3, 2, 4), 6, ((3, 3), (1, 1), (4, 4), "SAME"))
     for seed in range(14 if dtype != "float32" else 0):
-        window = WINDOWS[seed % 3]
+        window = WINDOWS[seed % len(WINDOWS)]
         yield _layer(
-            dtype, seed, "CONV_2D", (1, 4, 5, SIZES[seed]), 17 + 16 * (seed % 2), window, ends=True
+            dtype, seed, "CONV_2D", (1, 8, 9, SIZES[seed]), 17 + 16 * (seed % 2), window, ends=True
         )
 
 
@@ -179,9 +179,10 @@ def depthwise(dtype: str) -> Iterator[Layer]:
     yield _layer(dtype, 1, op, (1, 9, 9, 3), 3, ((16, 16), (1, 1), (1, 1), "SAME"))
     yield _layer(dtype, 2, op, (1, 70, 4, 2), 2, ((10, 2), (1, 1), (7, 2), "SAME"))
     yield _layer(dtype, 3, op, (1, 2, 3, 17), 17, ((5, 5), (2, 2), (1, 1), "SAME"))
-    for seed in range(12 if dtype != "float32" else 0):
-        c = SIZES[seed + 3]
-        yield _layer(dtype, seed, op, (1, 4, 5, c), c, WINDOWS[seed % 3], ends=True)
+    for seed in range(36 if dtype != "float32" else 0):
+        c = SIZES[(seed + 3) % 15]
+        window = WINDOWS[seed % len(WINDOWS)]
+        yield _layer(dtype, seed, op, (1, 8, 9, c), c, window, ends=True)
 
 
 def multiplied(dtype: str) -> Iterator[Layer]:
