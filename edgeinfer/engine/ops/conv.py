@@ -23,12 +23,13 @@ Exceptions (tests/kernels/test_conv.py; all else in 8 bits is equal to LiteRT 2.
 | these otherwise; TRANSPOSE_CONV | both | 1e-5 of the largest magnitude |
 | DEPTHWISE_CONV_2D, one scale for all weights | both | LiteRT reads beyond its table of scales; |
 | | | ours uses the one |
-| uint8 weights, or zero points | both | computed in float: LiteRT refuses these or takes the bytes |
-| | | for something else |
+| uint8 weights, or zero points | both | computed in float: LiteRT refuses these or takes the |
+| | | bytes for something else |
 
 A float operator before a hybrid one may tip its quantisation: an error of 1e-7 becomes one step of
-8 bits, some 1e-3, in a few values. On AVX2 and AVX-512 float convolutions and fully connected layers
-equal XNNPACK's to the bit, so this happens only behind others (HARD_SWISH, LOGISTIC, SOFTMAX, MEAN).
+8 bits, some 1e-3, in a few values. On AVX2 and AVX-512 float convolutions and fully connected
+layers equal XNNPACK's to the bit, so this happens only behind others (HARD_SWISH, LOGISTIC,
+SOFTMAX, MEAN).
 
 | operator | where | bound |
 |---|---|---|
