@@ -140,13 +140,18 @@ def test_squares_of_what_another_operator_makes(op: str, activation: str, shared
 @pytest.mark.parametrize("op", ["MAX_POOL_2D", "AVERAGE_POOL_2D"])
 def test_limits_of_pools_halfway_between_steps(op: str, dtype: str, rounding: str) -> None:
     rng = np.random.default_rng(5)
-    for scale, zero, activation in itertools.product((4.0, 0.75, 2.0), (10, 11), ACTIVATIONS):
+    windows = ((2, 1), (2, 2), (1, 1), (1, 2), (2, 3), (3, 2))
+    cases = itertools.product((4.0, 0.75, 2.0), (10, 11), ACTIVATIONS, windows)
+    for scale, zero, activation, (size, stride) in cases:
         zero += int(np.iinfo(dtype).min)
-        x, y = (tensor(n, (1, 4, 4, 17), dtype, (scale, zero)) for n in "xy")
-        attrs = {"padding": "SAME", "stride_h": 1, "stride_w": 1, "filter_height": 2}
-        attrs |= {"filter_width": 2, "fused_activation_function": activation}
+        out = -(-4 // stride)
+        x = tensor("x", (1, 4, 4, 17), dtype, (scale, zero))
+        y = tensor("y", (1, out, out, 17), dtype, (scale, zero))
+        attrs = {"padding": "SAME", "stride_h": stride, "stride_w": stride}
+        attrs |= {"filter_height": size, "filter_width": size}
+        attrs["fused_activation_function"] = activation
         graph = single(op, [x], [y], **attrs)
-        compare(graph, {"x": bytes_of(rng, x)}, rounding, (scale, zero, activation))
+        compare(graph, {"x": bytes_of(rng, x)}, rounding, (scale, zero, activation, size, stride))
 
 
 @pytest.mark.parametrize("op", ["ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM"])

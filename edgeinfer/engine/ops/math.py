@@ -137,9 +137,10 @@ def pool(node: Node, ctx: Context) -> Step:
     expect_rank(node, x, (4,))
     expect_types(node, x, ("float32", *EIGHT_BIT))
     expect_same(node, x, out)
-    # Of the two, XNNPACK takes MAX_POOL_2D alone.
-    rounding = ctx.rounding if node.op == "MAX_POOL_2D" else "tflite"
     kernel = a["filter_height"], a["filter_width"]
+    # XNNPACK takes MAX_POOL_2D alone, and not where it leaves pixels out.
+    gaps = a["stride_h"] > kernel[0] or a["stride_w"] > kernel[1]
+    rounding = "tflite" if gaps or node.op != "MAX_POOL_2D" else ctx.rounding
     oh, pt, pb = _windows(node, x.shape[1], kernel[0], a["stride_h"], 1, (0, 0))
     ow, pl, pr = _windows(node, x.shape[2], kernel[1], a["stride_w"], 1, (0, 0))
     expect_shape(node, out, (x.shape[0], oh, ow, x.shape[3]))
