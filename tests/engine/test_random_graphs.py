@@ -1,5 +1,5 @@
 """Whole random models on our engine and on LiteRT (XNNPACK on): int8 and uint8 equal, floats within
-1e-5 of the largest magnitude.
+1e-5 of the largest magnitude (at least 1, the size of the activations).
 
 EDGEINFER_RANDOM_GRAPHS=N tries N new models of each type instead of the few, always the same, of an
 ordinary run.
@@ -44,12 +44,12 @@ def _ours(graph: Graph, feeds: Values, isa: str, threads: int = 1) -> Values:
     return {name: session[name].copy() for name in session.outputs}
 
 
-def _differing(want: Values, got: Values) -> list[str]:
-    """Outputs that are not what they should be."""
+def _differing(want: Values, got: Values, least: float = 1e-30) -> list[str]:
+    """Outputs that are not what they should be; `least`: the smallest magnitude errors refer to."""
     found = []
     for name, w in want.items():
         if w.dtype == np.float32:
-            atol = 1e-5 * max(float(np.abs(w).max(initial=0)), 1e-30)
+            atol = 1e-5 * max(float(np.abs(w).max(initial=0)), least)
             if not np.allclose(got[name], w, rtol=0, atol=atol):
                 found.append(name)
         elif not np.array_equal(got[name], w):
@@ -88,7 +88,8 @@ def test_equal_to_litert(dtype: str) -> None:
         assume(graph.nodes)
         feeds = random_inputs(graph, len(graph.nodes))
         want = litert(write_tflite(graph), feeds)
-        wrong = _differing(want, _ours(graph, feeds, isa, threads))
+        # Activations are of about this size: a sum of them may cancel to anything less.
+        wrong = _differing(want, _ours(graph, feeds, isa, threads), least=1.0)
         text = " | ".join(map(str, graph.nodes))
         assert not wrong, f"{isa}: {wrong} differ; alone: {_guilty(graph, feeds, isa)}; {text}"
 
