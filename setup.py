@@ -18,6 +18,10 @@ class BuildEngine(build_ext):
     """Compiles the sources group by group, since setuptools knows one set of flags only."""
 
     def build_extension(self, ext):
+        if ext.sources:  # not the engine: one file for Python alone
+            ext.extra_compile_args = ["-std=c11", "-Wall", "-Wextra"]
+            super().build_extension(ext)
+            return
         temp = Path(self.build_temp)
         temp.mkdir(parents=True, exist_ok=True)
         wrapper = temp / "_edgeinfer.c"
@@ -56,7 +60,13 @@ setup(
             libraries=["m", "pthread", "rt"],
             py_limited_api=True,
             define_macros=[("Py_LIMITED_API", "0x030A0000")],
-        )
+        ),
+        Extension(
+            "edgeinfer._call",
+            sources=["edgeinfer/_call.c"],
+            py_limited_api=True,
+            define_macros=[("Py_LIMITED_API", "0x030A0000")],
+        ),
     ],
     cmdclass={"build_ext": BuildEngine},
     options={"bdist_wheel": {"py_limited_api": "cp310"}},

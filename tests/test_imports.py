@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1] / "edgeinfer"
 #: matches. Order: lowest first.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "_call": set(),
     "_edgeinfer": set(),
     "_build": set(),
     "_native": {"errors", "_edgeinfer"},
@@ -38,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "board": {"_native", "errors"},
 }  # fmt: skip
 
-_ENGINE = {"_native", "errors", "engine", "delegates", "board", "image"}
+_ENGINE = {"_call", "_native", "errors", "engine", "delegates", "board", "image"}
 ALLOWED["engine"] = _ENGINE
 ALLOWED["pipeline.messages"] = {"errors"}
 ALLOWED["io"] = {"errors", "pipeline.messages"}

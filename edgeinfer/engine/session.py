@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from .. import _native, delegates
+from .._call import bind
 from ..board import Board
 from ..board import load as load_board
 from ..errors import PlanError, ShapeError
@@ -84,6 +90,8 @@ class Session:
     ISA and delegates apply ("host": this machine). `threads` 1..64. `rounding` "xnnpack" (default)
     or "tflite". `fallback` names delegates for what our kernels do not cover; without it such a
     model is refused. `session[name]` is a numpy view (no copy) of an input or output tensor.
+    `hold_gil`: whether `run()` keeps other Python threads waiting; by default where a run is
+    shorter than some 50 us, since getting the GIL back from a busy thread can take 5 ms.
     """
 
     def __init__(
@@ -95,6 +103,7 @@ class Session:
         rounding: str = "xnnpack",
         fallback: str | Sequence[str] | None = None,
         isa: str | None = None,
+        hold_gil: bool | None = None,
     ) -> None:
         self.board = load_board(board) if isinstance(board, str) else board
         if isinstance(source, Plan):
@@ -109,6 +118,9 @@ class Session:
         self.outputs: dict[str, Tensor] = self.plan.outputs
         self._views = self._bind()
         self._segments = self._segment()
+        self._lock = Lock()
+        self._pending: deque[tuple[Future[dict[str, np.ndarray]], dict[str, np.ndarray]]] = deque()
+        self._bind_run(hold_gil)
 
     def _create(self, threads: int) -> None:
         handle, err = ffi.new("ei_session **"), ffi.new("ei_error *")
@@ -179,24 +191,73 @@ class Session:
 
     def run(self) -> None:
         """Run once: inputs are read from their views, outputs are in theirs afterwards."""
-        if not self._segments:
-            status = lib.ei_session_run(self._handle)
-            if status:
-                self._raise(status)
-            return
         for segment in self._segments:
             if isinstance(segment, tuple):
                 status = lib.ei_session_run_steps(self._handle, *segment)
                 if status:
-                    self._raise(status)
+                    _fail(self._handle, self.plan, status)
             else:
                 segment.run()
 
-    def _raise(self, status: int) -> None:
-        step = lib.ei_session_failed_step(self._handle)
-        name = lib.ei_plan_step_name(self.plan.handle, step)
-        text = ffi.string(name).decode(errors="replace") if name != ffi.NULL else "?"
-        _native.check(status, what=f"step {step} ({text})")
+    def submit(
+        self, inputs: Mapping[str, np.ndarray] | None = None
+    ) -> Future[dict[str, np.ndarray]]:
+        """Run on a thread of the library; a future of copies of the outputs, by name.
+
+        `inputs` are copied in right before the run; those left out keep what they hold. Runs of one
+        session come one after the other, in the order they were submitted; runs of several sessions
+        at the same time, as many as there are processors. With asyncio:
+        `await asyncio.wrap_future(session.submit(...))`.
+        """
+        future: Future[dict[str, np.ndarray]] = Future()
+        with self._lock:
+            self._pending.append((future, dict(inputs or {})))
+            if len(self._pending) == 1:
+                _executor().submit(self._serve)
+        return future
+
+    def _serve(self) -> None:
+        """The oldest submitted run; the next has to wait its turn behind other sessions'."""
+        future, inputs = self._pending[0]
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(self._run_on(inputs))
+            except BaseException as exc:
+                future.set_exception(exc)
+        with self._lock:
+            self._pending.popleft()
+            if self._pending:
+                _executor().submit(self._serve)
+
+    def _run_on(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        for name, value in inputs.items():
+            self._input(name)[...] = value
+        self.run()
+        return {name: self._views[name].copy() for name in self.outputs}
+
+    def _input(self, name: str) -> np.ndarray:
+        if name not in self.inputs:
+            raise KeyError(f"no input {name!r}; there are {', '.join(self.inputs)}")
+        return self._views[name]
+
+    def _bind_run(self, hold_gil: bool | None) -> None:
+        """`run` as one builtin call, where the C engine runs the whole plan."""
+        if self._segments:
+            return
+        if hold_gil is None:
+            hold_gil = self._short()
+        run = int(ffi.cast("uintptr_t", ffi.addressof(lib, "ei_session_run")))
+        handle = int(ffi.cast("uintptr_t", self._handle))
+        fail = partial(_fail, self._handle, self.plan)
+        self.__dict__["run"] = bind(run, handle, fail, self._handle, hold_gil)
+
+    def _short(self) -> bool:
+        """Whether a run surely takes less than some 50 us, by its arithmetic and its bytes."""
+        seconds = 0.0
+        for step in self.plan.steps():
+            used = [self.plan.tensor(i) for i in (*step.inputs, *step.outputs) if i >= 0]
+            seconds += step.macs / 10e9 + sum(map(_bytes, used)) / 5e9 + 3e-7
+        return seconds < 50e-6
 
     def reset(self) -> None:
         """Set the states (LSTM, variables) back to their first values."""
@@ -229,7 +290,7 @@ class Session:
         for row in times:
             status = lib.ei_session_profile(self._handle, ns, len(steps))
             if status:
-                self._raise(status)
+                _fail(self._handle, self.plan, status)
             row[:] = np.frombuffer(ffi.buffer(ns), np.uint64)[: len(steps)]
         medians = np.median(times, axis=0) / 1e3
         made = set(self.plan.input_ids).union(*(s.outputs for s in steps))
@@ -251,6 +312,20 @@ class Session:
         """Least time for `size` bytes out of a footprint, whose size says which cache has it."""
         rounded = max(4096, 1 << max(footprint - 1, 0).bit_length())  # few sizes are measured
         return size / peak.bytes_per_second(rounded, self.threads)
+
+
+def _fail(handle: Any, plan: Plan, status: int) -> None:
+    """Raise what a run's status says, with the step's name."""
+    step = lib.ei_session_failed_step(handle)
+    name = lib.ei_plan_step_name(plan.handle, step)
+    text = ffi.string(name).decode(errors="replace") if name != ffi.NULL else "?"
+    _native.check(status, what=f"step {step} ({text})")
+
+
+@cache
+def _executor() -> ThreadPoolExecutor:
+    """The threads of submitted runs, as many as processors: more would only wait for these."""
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "edgeinfer")
 
 
 def _bytes(tensor: Tensor) -> int:
