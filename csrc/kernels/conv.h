@@ -1,12 +1,10 @@
-/* Geometry of convolutions for kernels that gather patches into rows and multiply matrices.
+/* Geometry of convolutions for kernels that multiply matrices.
  *
  * A fully connected layer is a 1x1 convolution over an image one row high. Rows of the left matrix
  * are output pixels, columns of the right one output channels, the depth is kernel_h * kernel_w *
  * channels of the group, in the order of the weights (OHWI). */
 #ifndef EI_CONV_H
 #define EI_CONV_H
-
-#include <string.h>
 
 #include "kernel.h"
 
@@ -54,58 +52,25 @@ bool ei_depthwise_geometry(const ei_node *node, ei_conv *g);
  * the output's type. Or what ei_dynamic_packed() says. */
 bool ei_conv_constants(const ei_node *n, const ei_conv *g, int64_t columns);
 
-/* Copies the patch of output pixel `row` (of the whole batch), channels of `group`, into `to`
- * (depth * size bytes); positions outside the image get `padding` (size bytes an element). */
-static inline void ei_gather(const ei_conv *g, const uint8_t *x, int64_t row, int group,
-                             size_t size, uint8_t padding, uint8_t *to) {
-    const ei_conv_params *p = g->p;
-    int64_t per_image = (int64_t)g->oh * g->ow;
-    int64_t image = row / per_image, pixel = row % per_image;
-    int32_t y0 = (int32_t)(pixel / g->ow) * p->stride_h - p->pad_top;
-    int32_t x0 = (int32_t)(pixel % g->ow) * p->stride_w - p->pad_left;
-    size_t run = (size_t)g->group_c * size;
-    const uint8_t *base =
-        x + ((size_t)image * g->h * g->w * g->c + (size_t)group * g->group_c) * size;
-    /* One copy for a row of taps where they are adjacent in memory. */
-    bool whole = p->dilation_w == 1 && g->group_c == g->c && x0 >= 0 && x0 + p->kernel_w <= g->w;
-    for (int32_t ky = 0; ky < p->kernel_h; ky++) {
-        int32_t iy = y0 + ky * p->dilation_h;
-        if (iy < 0 || iy >= g->h) {
-            memset(to, padding, run * p->kernel_w);
-            to += run * p->kernel_w;
-            continue;
-        }
-        const uint8_t *line = base + (size_t)iy * g->w * g->c * size;
-        if (whole) {
-            memcpy(to, line + (size_t)x0 * run, run * p->kernel_w);
-            to += run * p->kernel_w;
-            continue;
-        }
-        for (int32_t kx = 0; kx < p->kernel_w; kx++, to += run) {
-            int32_t ix = x0 + kx * p->dilation_w;
-            if (ix < 0 || ix >= g->w)
-                memset(to, padding, run);
-            else
-                memcpy(to, line + (size_t)ix * g->c * size, run);
-        }
-    }
+/* Blocks of `nr` columns that the output channels of one group fill. */
+static inline int64_t ei_conv_blocks(const ei_conv *g, int nr) {
+    return (g->group_oc + nr - 1) / nr;
 }
 
-/* Worker's share of the work, as ranges of row tiles and of column blocks: rows where there are
- * enough of them, else columns (a fully connected layer has one row). */
-typedef struct ei_share {
-    int64_t row, row_end;
-    int64_t block, block_end;
-} ei_share;
-
-static inline ei_share ei_conv_share(int64_t rows, int64_t tile, int64_t blocks,
-                                     const ei_work *work) {
-    ei_share s = {0, rows, 0, blocks};
-    if (rows >= tile * work->threads * 2 || blocks < work->threads)
-        ei_split(rows, tile, work, &s.row, &s.row_end);
-    else
-        ei_split(blocks, 1, work, &s.block, &s.block_end);
-    return s;
-}
+/* CONV_2D and FULLY_CONNECTED are one product: the two kernels ei_<ISA>_conv_2d<SUFFIX> and
+ * ei_<ISA>_fully_connected<SUFFIX>. */
+#define EI_CONV_KERNEL(ISA, NAME, OP, LAYOUT, CHECK, SCRATCH, RUN)                                 \
+    const ei_kernel ei_##ISA##_##NAME = {                                                          \
+        .name = #ISA "/" #NAME,                                                                    \
+        .op = OP,                                                                                  \
+        .layout = LAYOUT,                                                                          \
+        .parallel = true,                                                                          \
+        .check = CHECK,                                                                            \
+        .scratch = SCRATCH,                                                                        \
+        .run = RUN,                                                                                \
+    };
+#define EI_CONV_KERNELS(ISA, SUFFIX, LAYOUT, CHECK, SCRATCH, RUN)                                  \
+    EI_CONV_KERNEL(ISA, conv_2d##SUFFIX, EI_OP_CONV_2D, LAYOUT, CHECK, SCRATCH, RUN)               \
+    EI_CONV_KERNEL(ISA, fully_connected##SUFFIX, EI_OP_FULLY_CONNECTED, LAYOUT, CHECK, SCRATCH, RUN)
 
 #endif

@@ -8,6 +8,8 @@
 #ifndef EI_DEPTHWISE_H
 #define EI_DEPTHWISE_H
 
+#include <string.h>
+
 #include "conv.h"
 
 enum { EI_DW_SPAN = 64, EI_DW_TAPS = 256, EI_DW_SLACK = 64 };

@@ -37,26 +37,22 @@ typedef struct ei_gemm_f32 {
     ei_tile_f32_fn panels;       /* of one row and EI_PANELS whole blocks */
 } ei_gemm_f32;
 
-static inline int64_t ei_gemm_f32_blocks(const ei_conv *g, int nr) {
-    return (g->group_oc + nr - 1) / nr;
-}
-
-static inline int ei_gemm_f32_check(const ei_node *n, int nr) {
+static inline int ei_gemm_f32_check(const ei_node *n, const ei_gemm_f32 *k) {
     ei_conv g;
     if (n->n_in != 3 || !ei_conv_geometry(n, &g) || n->in[0]->dtype != EI_F32)
         return EI_E_UNSUPPORTED;
     const ei_tensor *w = n->in[1], *bias = n->in[2];
-    int64_t columns = g.p->groups * ei_gemm_f32_blocks(&g, nr) * nr;
+    int64_t columns = g.p->groups * ei_conv_blocks(&g, k->nr) * k->nr;
     bool good = w->dtype == EI_BLOB && w->constant && (int64_t)w->bytes == columns * g.depth * 4 &&
                 bias && bias->constant && (int64_t)bias->bytes == columns * 4;
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }
 
-static inline size_t ei_gemm_f32_scratch(const ei_node *n, int mr) {
+static inline size_t ei_gemm_f32_scratch(const ei_node *n, const ei_gemm_f32 *k) {
     ei_conv g;
     ei_rows r;
     ei_conv_geometry(n, &g);
-    ei_rows_plan(&r, &g, n->in[0], mr, 4, 0, NULL);
+    ei_rows_plan(&r, &g, n->in[0], k->mr, 4, 0, NULL);
     return ei_rows_scratch(&r);
 }
 
@@ -86,7 +82,7 @@ static inline int ei_gemm_f32_run(const ei_node *n, const ei_work *work, const e
     ei_conv_geometry(n, &g);
     ei_rows_plan(&r, &g, n->in[0], k->mr, 4, 0, NULL);
     ei_rows_begin(&r, work->scratch);
-    int64_t blocks = ei_gemm_f32_blocks(&g, k->nr), panel = g.depth * k->nr;
+    int64_t blocks = ei_conv_blocks(&g, k->nr), panel = g.depth * k->nr;
     ei_share s = ei_rows_share(&r, blocks, work);
     for (int64_t i = s.row; i < s.row_end; i++) {
         ei_span span = ei_rows_tile(&r, i);
@@ -109,5 +105,18 @@ static inline int ei_gemm_f32_run(const ei_node *n, const ei_work *work, const e
     }
     return EI_OK;
 }
+
+/* CONV_2D and FULLY_CONNECTED of an ISA on one `ei_gemm_f32`. */
+#define EI_GEMM_F32_KERNELS(ISA, LAYOUT, GEMM)                                                     \
+    static int check(const ei_node *n) {                                                           \
+        return ei_gemm_f32_check(n, &(GEMM));                                                      \
+    }                                                                                              \
+    static size_t scratch(const ei_node *n) {                                                      \
+        return ei_gemm_f32_scratch(n, &(GEMM));                                                    \
+    }                                                                                              \
+    static int run(const ei_node *n, const ei_work *work) {                                        \
+        return ei_gemm_f32_run(n, work, &(GEMM));                                                  \
+    }                                                                                              \
+    EI_CONV_KERNELS(ISA, _f32, LAYOUT, check, scratch, run)
 
 #endif

@@ -11,6 +11,8 @@
 #ifndef EI_ROWS_H
 #define EI_ROWS_H
 
+#include <string.h>
+
 #include "conv.h"
 
 typedef struct ei_rows {
@@ -70,6 +72,12 @@ static inline ei_span ei_rows_tile(ei_rows *r, int64_t tile) {
     int64_t begin = width * part / r->tiles, end = width * (part + 1) / r->tiles;
     return (ei_span){first + begin, begin * r->lda * (int64_t)r->size, (int)(end - begin)};
 }
+
+/* Ranges of tiles (rows of the left matrix) and of column blocks. */
+typedef struct ei_share {
+    int64_t row, row_end;
+    int64_t block, block_end;
+} ei_share;
 
 /* Worker's share: of tiles, or of column blocks where tiles are few or weights many. */
 ei_share ei_rows_share(const ei_rows *r, int64_t blocks, const ei_work *work);

@@ -93,27 +93,6 @@ static void panels(const ei_tile_f32 *t) {
     for (int i = 0; i < 8; i++) _mm256_storeu_ps(t->y + 8 * i, clamp(t, sums[i]));
 }
 
-static int check(const ei_node *n) {
-    return ei_gemm_f32_check(n, NR);
-}
-static size_t scratch(const ei_node *n) {
-    return ei_gemm_f32_scratch(n, MR);
-}
+static const ei_gemm_f32 gemm = {MR, NR, tiles, panels};
 
-static int run(const ei_node *n, const ei_work *work) {
-    static const ei_gemm_f32 kernel = {MR, NR, tiles, panels};
-    return ei_gemm_f32_run(n, work, &kernel);
-}
-
-#define KERNEL(NAME, OP)                                                                           \
-    const ei_kernel ei_avx2_##NAME##_f32 = {                                                       \
-        .name = "avx2/" #NAME "_f32",                                                              \
-        .op = OP,                                                                                  \
-        .layout = EI_LAYOUT_AVX2_GEMM_F32,                                                         \
-        .parallel = true,                                                                          \
-        .check = check,                                                                            \
-        .scratch = scratch,                                                                        \
-        .run = run,                                                                                \
-    };
-KERNEL(conv_2d, EI_OP_CONV_2D)
-KERNEL(fully_connected, EI_OP_FULLY_CONNECTED)
+EI_GEMM_F32_KERNELS(avx2, EI_LAYOUT_AVX2_GEMM_F32, gemm)

@@ -1,6 +1,8 @@
 /* CONV_2D and FULLY_CONNECTED in float as a matrix product; see gemm_f32.h for the layout. */
 #include "../gemm_f32.h"
 
+#include "tile.h"
+
 #include <immintrin.h>
 
 enum { MR = 14, NR = 32 };
@@ -20,16 +22,6 @@ enum { MR = 14, NR = 32 };
             : [x0] "+v"(c0)                                                                        \
             : [b0] "v"(b0), [p] "r"(a), [l] "r"(lda)                                               \
             : "memory")
-#define ROW(a, disp, i)                                                                            \
-    if (rows > (i)) {                                                                              \
-        if (wide)                                                                                  \
-            STEP2(a, disp, acc0[i], acc1[i]);                                                      \
-        else                                                                                       \
-            STEP1(a, disp, acc0[i]);                                                               \
-    }
-#define ROW0(a, i) ROW(a, "(%[p])", i)
-#define ROW1(a, i) ROW(a, "(%[p],%[l],4)", i)
-#define ROW2(a, i) ROW(a, "(%[p],%[l],8)", i)
 
 static inline
     __attribute__((always_inline)) void multiply(int rows, bool wide, const ei_tile_f32 *t,
@@ -42,20 +34,7 @@ static inline
         for (int64_t k = t->length; k > 0; k--) {
             __m512 b0 = _mm512_loadu_ps(w), b1 = b0;
             if (wide) b1 = _mm512_loadu_ps(w + 16);
-            ROW0(a, 0);
-            ROW1(a, 1);
-            ROW2(a, 2);
-            ROW0(a3, 3);
-            ROW1(a3, 4);
-            ROW2(a3, 5);
-            ROW0(a6, 6);
-            ROW1(a6, 7);
-            ROW2(a6, 8);
-            ROW0(a9, 9);
-            ROW1(a9, 10);
-            ROW2(a9, 11);
-            ROW0(a12, 12);
-            ROW1(a12, 13);
+            EI_ROWS14("4", "8")
             a++, a3++, a6++, a9++, a12++, w += NR;
         }
     }
@@ -130,27 +109,6 @@ static void panels(const ei_tile_f32 *t) {
     for (int i = 0; i < 8; i++) _mm512_storeu_ps(t->y + 16 * i, clamp(t, sums[i]));
 }
 
-static int check(const ei_node *n) {
-    return ei_gemm_f32_check(n, NR);
-}
-static size_t scratch(const ei_node *n) {
-    return ei_gemm_f32_scratch(n, MR);
-}
+static const ei_gemm_f32 gemm = {MR, NR, tiles, panels};
 
-static int run(const ei_node *n, const ei_work *work) {
-    static const ei_gemm_f32 kernel = {MR, NR, tiles, panels};
-    return ei_gemm_f32_run(n, work, &kernel);
-}
-
-#define KERNEL(NAME, OP)                                                                           \
-    const ei_kernel ei_avx512vnni_##NAME##_f32 = {                                                 \
-        .name = "avx512vnni/" #NAME "_f32",                                                        \
-        .op = OP,                                                                                  \
-        .layout = EI_LAYOUT_AVX512_GEMM_F32,                                                       \
-        .parallel = true,                                                                          \
-        .check = check,                                                                            \
-        .scratch = scratch,                                                                        \
-        .run = run,                                                                                \
-    };
-KERNEL(conv_2d, EI_OP_CONV_2D)
-KERNEL(fully_connected, EI_OP_FULLY_CONNECTED)
+EI_GEMM_F32_KERNELS(avx512vnni, EI_LAYOUT_AVX512_GEMM_F32, gemm)

@@ -1,5 +1,5 @@
 /* CONV_2D and FULLY_CONNECTED in 8 bits on SDOT, layout EI_LAYOUT_DOTPROD_GEMM_Q8: that of
- * neon/gemm_q8.h with nr = 8 and unit = 4.
+ * ../gemm_q8.h with nr = 8 and unit = 4.
  *
  * Inner loop, 8 rows x 8 columns x 16 deep = 1024 multiply-adds: 8 + 8 loads, 64 SDOT, so 0.08
  * instructions a multiply-add. */
@@ -52,7 +52,7 @@ static inline __attribute__((always_inline)) void tile(int rows, const ei_tile_q
     int32x4_t acc[MR][2], bias0 = vld1q_s32(t->r.bias), bias1 = vld1q_s32(t->r.bias + 4);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
-        int32x4_t extra = vdupq_n_s32(t->row_term[i]);
+        int32x4_t extra = ei_row_term(t, i);
         acc[i][0] = vaddq_s32(bias0, extra);
         acc[i][1] = vaddq_s32(bias1, extra);
     }
@@ -64,7 +64,7 @@ static inline __attribute__((always_inline)) void tile(int rows, const ei_tile_q
             ei_store4_f32(t, i, 4, acc[i][1]);
             continue;
         }
-        int8_t *y = t->y + i * t->stride;
+        int8_t *y = (int8_t *)t->y + i * t->stride;
         int32x4_t low = ei_requant4(acc[i][0], &t->r, 0), high = ei_requant4(acc[i][1], &t->r, 4);
         if (t->columns == NR) {
             vst1_s8(y, ei_narrow8(low, high));
@@ -89,34 +89,6 @@ TILE(7)
 TILE(8)
 
 static const ei_tile_q8_fn tiles[MR] = {tile1, tile2, tile3, tile4, tile5, tile6, tile7, tile8};
-static const ei_gemm_q8 gemm = {MR, NR, UNIT, tiles};
+static const ei_gemm_q8 gemm = {MR, NR, UNIT, EI_I8, {NULL, NULL}, tiles};
 
-static int check(const ei_node *n) {
-    return ei_gemm_q8_check(n, &gemm);
-}
-static size_t scratch(const ei_node *n) {
-    return ei_gemm_q8_scratch(n, &gemm);
-}
-static int run(const ei_node *n, const ei_work *work) {
-    return ei_gemm_q8_run(n, work, &gemm);
-}
-
-const ei_kernel ei_dotprod_conv_2d_q8 = {
-    .name = "dotprod/conv_2d_q8",
-    .op = EI_OP_CONV_2D,
-    .layout = EI_LAYOUT_DOTPROD_GEMM_Q8,
-    .parallel = true,
-    .check = check,
-    .scratch = scratch,
-    .run = run,
-};
-
-const ei_kernel ei_dotprod_fully_connected_q8 = {
-    .name = "dotprod/fully_connected_q8",
-    .op = EI_OP_FULLY_CONNECTED,
-    .layout = EI_LAYOUT_DOTPROD_GEMM_Q8,
-    .parallel = true,
-    .check = check,
-    .scratch = scratch,
-    .run = run,
-};
+EI_GEMM_Q8_KERNELS(dotprod, _q8, EI_LAYOUT_DOTPROD_GEMM_Q8, gemm)

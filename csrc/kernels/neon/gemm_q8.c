@@ -1,5 +1,5 @@
-/* CONV_2D and FULLY_CONNECTED in 8 bits on SMULL, SMLAL and SADALP; see gemm_q8.h for the layout,
- * with nr = 4 and unit = 16.
+/* CONV_2D and FULLY_CONNECTED in 8 bits on SMULL, SMLAL and SADALP; see ../gemm_q8.h for the
+ * layout, with nr = 4 and unit = 16.
  *
  * Depth k and k + 8 of a unit share an int16 lane before they are added to the accumulators. Two
  * products fit in it unless activation and weight are -128 in both. Layout EI_LAYOUT_NEON_GEMM_Q8
@@ -45,11 +45,11 @@ static inline __attribute__((always_inline)) void tile(int rows, bool full, cons
     for (int i = 0; i < rows; i++) {
         int32x4_t sum =
             vpaddq_s32(vpaddq_s32(acc[i][0], acc[i][1]), vpaddq_s32(acc[i][2], acc[i][3]));
-        sum = vaddq_s32(vaddq_s32(sum, bias), vdupq_n_s32(t->row_term[i]));
+        sum = vaddq_s32(vaddq_s32(sum, bias), ei_row_term(t, i));
         if (t->dynamic)
             ei_store4_f32(t, i, 0, sum);
         else
-            ei_store4_q8(t->y + i * t->stride, ei_requant4(sum, &t->r, 0), t->columns);
+            ei_store4_q8((int8_t *)t->y + i * t->stride, ei_requant4(sum, &t->r, 0), t->columns);
     }
 }
 
@@ -67,32 +67,8 @@ TILE(4)
 
 static const ei_tile_q8_fn pair_tiles[MR] = {tile1, tile2, tile3, tile4};
 static const ei_tile_q8_fn full_tiles[MR] = {full1, full2, full3, full4};
-static const ei_gemm_q8 pairs = {MR, NR, UNIT, pair_tiles}, full = {MR, NR, UNIT, full_tiles};
+static const ei_gemm_q8 pairs = {MR, NR, UNIT, EI_I8, {NULL, NULL}, pair_tiles};
+static const ei_gemm_q8 full = {MR, NR, UNIT, EI_I8, {NULL, NULL}, full_tiles};
 
-static int check(const ei_node *n) {
-    return ei_gemm_q8_check(n, &pairs);
-}
-static size_t scratch(const ei_node *n) {
-    return ei_gemm_q8_scratch(n, &pairs);
-}
-static int run_pairs(const ei_node *n, const ei_work *w) {
-    return ei_gemm_q8_run(n, w, &pairs);
-}
-static int run_full(const ei_node *n, const ei_work *w) {
-    return ei_gemm_q8_run(n, w, &full);
-}
-
-#define KERNEL(NAME, OP, LAYOUT, RUN)                                                              \
-    const ei_kernel ei_neon_##NAME = {                                                             \
-        .name = "neon/" #NAME,                                                                     \
-        .op = OP,                                                                                  \
-        .layout = LAYOUT,                                                                          \
-        .parallel = true,                                                                          \
-        .check = check,                                                                            \
-        .scratch = scratch,                                                                        \
-        .run = RUN,                                                                                \
-    };
-KERNEL(conv_2d_q8, EI_OP_CONV_2D, EI_LAYOUT_NEON_GEMM_Q8, run_pairs)
-KERNEL(conv_2d_q8_full, EI_OP_CONV_2D, EI_LAYOUT_NEON_GEMM_Q8_FULL, run_full)
-KERNEL(fully_connected_q8, EI_OP_FULLY_CONNECTED, EI_LAYOUT_NEON_GEMM_Q8, run_pairs)
-KERNEL(fully_connected_q8_full, EI_OP_FULLY_CONNECTED, EI_LAYOUT_NEON_GEMM_Q8_FULL, run_full)
+EI_GEMM_Q8_KERNELS(neon, _q8, EI_LAYOUT_NEON_GEMM_Q8, pairs)
+EI_GEMM_Q8_KERNELS(neon, _q8_full, EI_LAYOUT_NEON_GEMM_Q8_FULL, full)

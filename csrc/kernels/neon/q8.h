@@ -2,19 +2,10 @@
 #ifndef EI_NEON_Q8_H
 #define EI_NEON_Q8_H
 
-#include "../dynamic.h"
+#include "../channels.h"
 #include "../requant.h"
 
 #include <arm_neon.h>
-
-/* Requantisation of the channels of one block. */
-typedef struct ei_requant {
-    const int32_t *bias;
-    const void *scale;    /* f32 or f64 scales, or i32 multipliers where there are shifts */
-    const int32_t *shift; /* NULL: float arithmetic */
-    bool is_double;
-    int32_t zero, lo, hi;
-} ei_requant;
 
 static inline int32x4_t ei_requant4_xnnpack(int32x4_t acc, const float *scale,
                                             const ei_requant *r) {
@@ -58,18 +49,6 @@ static inline int32x4_t ei_requant4(int32x4_t acc, const ei_requant *r, int i) {
 
 static inline int8x8_t ei_narrow8(int32x4_t low, int32x4_t high) {
     return vqmovn_s16(vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)));
-}
-
-/* The constants from channel `at` of the packed order on. */
-static inline ei_requant ei_requant_at(const ei_node *n, const ei_conv *g, int64_t at) {
-    if (ei_is_dynamic(n)) return (ei_requant){.bias = ei_dynamic_start};
-    return (ei_requant){.bias = (const int32_t *)n->in[2]->data + at,
-                        .scale = (const char *)n->in[3]->data + at * ei_conv_scale_bytes(n),
-                        .is_double = ei_conv_double(n),
-                        .shift = n->in[4] ? (const int32_t *)n->in[4]->data + at : NULL,
-                        .zero = n->out[0]->zero,
-                        .lo = g->p->act_min,
-                        .hi = g->p->act_max};
 }
 
 #endif
