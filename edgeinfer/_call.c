@@ -41,9 +41,10 @@ static PyObject *call_releasing(PyObject *self, PyObject *unused) {
     (void)unused;
     bound *b = of(self);
     if (!b) return NULL;
-    int status;
-    Py_BEGIN_ALLOW_THREADS status = b->run(b->argument);
-    Py_END_ALLOW_THREADS return finish(self, status);
+    PyThreadState *state = PyEval_SaveThread();
+    int status = b->run(b->argument);
+    PyEval_RestoreThread(state);
+    return finish(self, status);
 }
 
 static const char RUN[] = "Run once: inputs are read from their views, outputs are in theirs "

@@ -38,16 +38,11 @@ static size_t align_up(size_t n) {
  * costs more than it saves. */
 enum { SPLIT_BYTES = 32768, SPLIT_MACS = 150000 };
 
-static bool worth_splitting(const ei_node *n) {
+static bool worth_splitting(const ei_node *n, float macs) {
     if (!n->kernel || !n->kernel->parallel) return false;
-    uint64_t bytes = 0, outputs = n->n_out ? (uint64_t)ei_count(n->out[0]) : 0;
+    uint64_t bytes = 0;
     for (int i = 0; i < n->n_in; i++) bytes += n->in[i] ? n->in[i]->bytes : 0;
     for (int i = 0; i < n->n_out; i++) bytes += n->out[i]->bytes;
-    /* A convolution reads every weight once for each pixel: weights * pixels multiply-adds. */
-    bool linear = n->op == EI_OP_CONV_2D || n->op == EI_OP_FULLY_CONNECTED ||
-                  n->op == EI_OP_DEPTHWISE_CONV_2D || n->op == EI_OP_TRANSPOSE_CONV;
-    uint64_t channels = n->n_out && n->out[0]->rank ? n->out[0]->dims[n->out[0]->rank - 1] : 1;
-    uint64_t macs = linear && channels ? outputs / channels * n->in[1]->bytes : 0;
     return bytes > SPLIT_BYTES || macs > SPLIT_MACS;
 }
 
@@ -63,7 +58,7 @@ static void bind(ei_session *s) {
         s->nodes[i] = p->nodes[i];
         s->nodes[i].in = s->pointers + (p->nodes[i].in - (ei_tensor *const *)p->pointers);
         s->nodes[i].out = s->pointers + (p->nodes[i].out - (ei_tensor *const *)p->pointers);
-        s->split[i] = worth_splitting(&s->nodes[i]);
+        s->split[i] = worth_splitting(&s->nodes[i], p->file_steps[i].macs);
     }
 }
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import report
 from ..bench import bottleneck
+from ..bench.compare import precision_of
 from ..engine import peak
 from ..engine.model import load
 from ..engine.plan import Plan
@@ -44,11 +45,8 @@ class Profile:
     @property
     def dtype(self) -> str:
         """The type most multiply-accumulates are in."""
-        counts: dict[str, int] = {}
-        for step in self.steps:
-            kind = "float32" if step.dtype == "float32" else "int8"
-            counts[kind] = counts.get(kind, 0) + step.macs
-        return max(counts, key=lambda k: counts[k], default="float32")
+        found, _ = precision_of(self.session.plan)
+        return found if found != "?" else "float32"
 
     def heading(self) -> str:
         """Time, rate and share of the peak, in one line."""

@@ -26,8 +26,8 @@ _BYTES = np.arange(256, dtype=np.uint8)
 _Function = tuple[Tensor, np.ndarray]
 
 
-def fuse_tables(steps: list[Step], outputs: list[Tensor], evaluate: Evaluate) -> list[Step]:
-    """The steps with every chain of such functions as one LOOKUP; `outputs` are still written."""
+def fuse_tables(steps: list[Step], evaluate: Evaluate) -> list[Step]:
+    """The steps with the end of every chain of such functions as one LOOKUP."""
     known: dict[int, _Function] = {}
     fused = []
     for step in steps:
@@ -37,7 +37,7 @@ def fuse_tables(steps: list[Step], outputs: list[Tensor], evaluate: Evaluate) ->
             continue
         known[id(step.outputs[0])] = found
         fused.append(_as_lookup(step, *found))
-    return _without_dead(fused, {id(t) for t in outputs})
+    return fused
 
 
 def _function(step: Step, known: dict[int, _Function], evaluate: Evaluate) -> _Function | None:
@@ -101,14 +101,3 @@ def _as_lookup(step: Step, root: Tensor, table: np.ndarray) -> Step:
     out = step.outputs[0]
     constant = Tensor(f"{out.name}/table", (256,), "uint8", None, np.ascontiguousarray(table))
     return Step("LOOKUP", [root, constant], [out], name=step.name, in_place=0)
-
-
-def _without_dead(steps: list[Step], outputs: set[int]) -> list[Step]:
-    kept: list[Step] = []
-    read = set(outputs)
-    for step in reversed(steps):
-        wanted = any(id(t) in read or t.state for t in step.outputs)
-        if wanted or not step.outputs or step.op not in (*_BINARY, "LOOKUP", "FLIP_SIGN"):
-            kept.append(step)
-            read |= {id(t) for t in step.inputs}
-    return kept[::-1]

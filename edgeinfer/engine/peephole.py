@@ -15,15 +15,8 @@ from .tensor import Tensor
 
 
 def fuse_flips(steps: list[Step], outputs: list[Tensor]) -> list[Step]:
-    """The steps without those flips that a table can do; `outputs` must still be written."""
-    kept = _before(steps)
-    kept = _behind(kept, {id(t) for t in outputs})
-    read = {id(t) for s in kept for t in s.inputs} | {id(t) for t in outputs}
-    return [s for s in kept if s.op != "FLIP_SIGN" or _wanted(s, read)]
-
-
-def _wanted(step: Step, read: set[int]) -> bool:
-    return id(step.outputs[0]) in read or step.outputs[0].state
+    """The steps with tables that do the flips beside them; `outputs` must still be written."""
+    return _behind(_before(steps), {id(t) for t in outputs})
 
 
 def _table(step: Step) -> Tensor:

@@ -16,6 +16,7 @@ from ..errors import PlanError
 from . import compose, layouts, memory, ops, partition, passes, peephole, planfile, swish
 from .graph import Graph, Node
 from .ops import Step
+from .passes.dead import needed
 from .tensor import Quantisation, Tensor
 
 ffi, lib = _native.ffi, _native.lib
@@ -173,15 +174,13 @@ def build(
     _check_options(isa, rounding)
     graph = passes.prepare(graph, evaluate, isa=isa, rounding=rounding, optimise=optimise)
     steps, parts = partition.lower_all(graph, ops.Context(rounding), fallback)
+    inputs, outputs = list(graph.inputs.values()), list(graph.outputs.values())
     if optimise:
-        steps = compose.fuse_tables(
-            steps, list(graph.outputs.values()), partial(evaluate_steps, rounding=rounding)
-        )
-        steps = swish.fuse_swish(steps, list(graph.outputs.values()))
-    steps = peephole.fuse_flips(steps, list(graph.outputs.values()))
+        steps = compose.fuse_tables(steps, partial(evaluate_steps, rounding=rounding))
+        swish.fuse_swish(steps, outputs)
+    steps = needed(peephole.fuse_flips(steps, outputs), outputs)
     for step in steps:
         layouts.pack(step, isa, rounding)
-    inputs, outputs = list(graph.inputs.values()), list(graph.outputs.values())
     placed = memory.plan_memory(steps, inputs, outputs)
     data = planfile.Writer(placed, isa, rounding, parts).write(graph.inputs, graph.outputs)
     if isa not in _native.isas():

@@ -15,21 +15,18 @@ from .tensor import Tensor
 _OPEN = (-inf, inf)  # limits of no activation
 
 
-def fuse_swish(steps: list[Step], outputs: list[Tensor]) -> list[Step]:
-    """The steps with every such pair as one; `outputs` must still be written."""
+def fuse_swish(steps: list[Step], outputs: list[Tensor]) -> None:
+    """Make the product of every such pair, whose LOGISTIC nobody else reads, the one step."""
     readers = Counter(id(t) for s in steps for t in s.inputs if t is not None)
     readers.update(id(t) for t in outputs)
     makers = {id(s.outputs[0]): s for s in steps if _logistic(s)}
-    gone = set()
     for step in steps:
         gate = _gate(step, makers)
         if gate is None or readers[id(gate.outputs[0])] != 1:
             continue
-        gone.add(id(gate))
         step.op, step.inputs, step.params = "UNARY", [gate.inputs[0]], "unary"
         step.values = {"function": _native.lib.EI_UNARY_SWISH}
         step.in_place = 0
-    return [s for s in steps if id(s) not in gone]
 
 
 def _logistic(step: Step) -> bool:

@@ -1,22 +1,8 @@
 /* Loads and runs a saved plan with no Python: run_plan PLAN INPUT OUTPUT [THREADS]. The input file
  * holds the bytes of all inputs in order, the output file gets those of all outputs. */
-#include "edgeinfer.h"
+#include "../read_file.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-static void *read_file(const char *path, size_t *size) {
-    FILE *f = fopen(path, "rb");
-    if (!f) return NULL;
-    fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    void *data = aligned_alloc(EI_ALIGN, (*size + 2 * EI_ALIGN) / EI_ALIGN * EI_ALIGN);
-    if (data && fread(data, 1, *size, f) != *size) *size = 0;
-    fclose(f);
-    return data;
-}
 
 int main(int argc, char **argv) {
     if (argc < 4) return 2;

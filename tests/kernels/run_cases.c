@@ -3,23 +3,9 @@
  *                          DIR/i.in with one, two and three threads, which must agree; writes all
  *                          outputs to DIR/i.out and the kernels' names as a line to standard output
  *   run_cases              lists the kernels of every ISA of this machine */
-#include "edgeinfer.h"
+#include "../read_file.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-static void *read_file(const char *path, size_t *size) {
-    FILE *f = fopen(path, "rb");
-    if (!f) return NULL;
-    fseek(f, 0, SEEK_END);
-    *size = (size_t)ftell(f);
-    rewind(f);
-    void *data = aligned_alloc(EI_ALIGN, (*size + 2 * EI_ALIGN) / EI_ALIGN * EI_ALIGN);
-    if (data && fread(data, 1, *size, f) != *size) *size = 0;
-    fclose(f);
-    return data;
-}
 
 static int fail(int i, const char *text) {
     fprintf(stderr, "case %d: %s\n", i, text);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from oracle import ROUNDINGS, const, litert, single, tensor, values
@@ -31,6 +33,18 @@ def _equal(
     return int(want.size)
 
 
+def _trials(
+    make: Callable[[np.random.Generator, str, int], Graph], dtype: str, rounding: str
+) -> int:
+    """Outputs compared of 24 graphs with the one input x."""
+    rng = np.random.default_rng(len(dtype))
+    outputs = 0
+    for trial in range(24):
+        graph = make(rng, dtype, trial)
+        outputs += _equal(graph, {"x": values(rng, graph.inputs["x"])}, rounding)
+    return outputs
+
+
 def _fully_connected(rng: np.random.Generator, dtype: str, trial: int) -> Graph:
     """Many rows of small products whose scale is a power of two but for its last bits."""
     low = int(np.iinfo(dtype).min)
@@ -53,12 +67,7 @@ def _fully_connected(rng: np.random.Generator, dtype: str, trial: int) -> Graph:
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_fully_connected(dtype: str, rounding: str) -> None:
-    rng = np.random.default_rng(len(dtype))
-    outputs = 0
-    for trial in range(24):
-        graph = _fully_connected(rng, dtype, trial)
-        outputs += _equal(graph, {"x": values(rng, graph.inputs["x"])}, rounding)
-    assert outputs > 10**6
+    assert _trials(_fully_connected, dtype, rounding) > 10**6
 
 
 def _unsigned_sum(graph: Graph, x: np.ndarray) -> np.ndarray:
@@ -154,12 +163,7 @@ def _transposed(rng: np.random.Generator, dtype: str, trial: int) -> Graph:
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_transpose_conv_with_gaps(dtype: str, rounding: str) -> None:
-    rng = np.random.default_rng(len(dtype))
-    outputs = 0
-    for trial in range(24):
-        graph = _transposed(rng, dtype, trial)
-        outputs += _equal(graph, {"x": values(rng, graph.inputs["x"])}, rounding)
-    assert outputs > 10**6
+    assert _trials(_transposed, dtype, rounding) > 10**6
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)

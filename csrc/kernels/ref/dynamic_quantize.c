@@ -2,14 +2,11 @@
  * themselves, one pair for each of `batches` equal parts of the input. See ei_dynamic_params. */
 #include <math.h>
 
+#include "../dynamic.h"
 #include "dynamic_quantize.h"
 #include "elementwise.h"
 
 enum { LANES = 32, AT_ONCE = 32 };
-
-static bool vector(const ei_tensor *t, int dtype, int64_t n) {
-    return t && t->dtype == dtype && ei_count(t) == n;
-}
 
 static int check(const ei_node *node) {
     if (node->n_in != 1 || !node->in[0] || node->n_out < 1 || !node->out[0] ||
@@ -22,8 +19,8 @@ static int check(const ei_node *node) {
                 p->method <= EI_DYNAMIC_SYMMETRIC;
     int outputs = good && y->dtype == EI_F32 ? (node->n_out == 1 ? 1 : 2) : 3;
     good = good && (y->dtype == EI_F32 || ei_is_q8(y)) && node->n_out == outputs &&
-           (outputs < 2 || vector(node->out[1], EI_F32, p->batches)) &&
-           (outputs < 3 || vector(node->out[2], EI_I32, p->batches));
+           (outputs < 2 || ei_dynamic_vector(node->out[1], EI_F32, p->batches, false)) &&
+           (outputs < 3 || ei_dynamic_vector(node->out[2], EI_I32, p->batches, false));
     return good ? EI_OK : EI_E_UNSUPPORTED;
 }
 
