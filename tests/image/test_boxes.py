@@ -1,11 +1,10 @@
 """Decoding and suppression against plain numpy and LiteRT."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from edgeinfer import image
+from tests.conftest import shared_path
 
 
 def iou(a, b):
@@ -89,10 +88,8 @@ def test_yolo5_grid_and_decoded_forms_agree():
 def test_ssd_equals_litert_on_a_real_detector():
     interpreter = pytest.importorskip("ai_edge_litert.interpreter")
     cv2 = pytest.importorskip("cv2")
-    models = Path(__file__).resolve().parents[2].parent / "shared/models"
-    path = models / "detect/coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite"
-    if not path.exists():
-        pytest.skip(f"no {path}")
+    path = shared_path("models/detect/coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite")
+    models = path.parents[1]
     lite = interpreter.Interpreter(str(path), experimental_preserve_all_tensors=True)
     lite.allocate_tensors()
     op = next(o for o in lite._get_ops_details() if "PostProcess" in o["op_name"])

@@ -17,9 +17,16 @@ from tests.models import Maker
 
 
 def _equal(
-    graph: Graph, feeds: dict[str, np.ndarray], rounding: str, want: np.ndarray | None = None
+    graph: Graph,
+    feeds: dict[str, np.ndarray],
+    rounding: str,
+    want: np.ndarray | None = None,
+    loose: float = 0,
 ) -> int:
-    """Compares every ISA's kernels with LiteRT, or `want`; how many outputs there were."""
+    """Compares every ISA's kernels with LiteRT, or `want`; how many outputs there were.
+
+    The share `loose` of them may be off by one.
+    """
     want = litert(graph, feeds, rounding)[0] if want is None else want
     for isa in _native.isas():
         session = Session(build(graph, isa=isa, rounding=rounding))
@@ -28,6 +35,9 @@ def _equal(
         session.run()
         got = session[next(iter(graph.outputs))]
         wrong = np.flatnonzero((want != got).reshape(-1))
+        if wrong.size <= loose * want.size:
+            assert np.abs(want.astype(int) - got.astype(int)).max() <= 1
+            continue
         sample = [(want.flat[i].item(), got.flat[i].item()) for i in wrong[:8]]
         assert not wrong.size, f"{isa}: {wrong.size} of {want.size} differ, (LiteRT, ours) {sample}"
     return int(want.size)
@@ -121,8 +131,7 @@ def _far_scales(rng: np.random.Generator, op: str, trial: int, y: float) -> tupl
 @pytest.mark.parametrize("op", ["ADD", "SUB", "MUL"])
 def test_scales_that_the_delegate_refuses(op: str, dtype: str) -> None:
     """In the default rounding LiteRT runs its built-in kernels there."""
-    if (op, dtype) == ("ADD", "uint8"):
-        pytest.skip("differs in one of 10^6 outputs: see ops/math.py")
+    loose = 1e-2 if (op, dtype) == ("ADD", "uint8") else 0  # see ops/math.py
     rng = np.random.default_rng(len(dtype))
     low, n = int(np.iinfo(dtype).min), 65536
     every = np.arange(256, dtype=np.uint8).view(dtype)
@@ -138,7 +147,7 @@ def test_scales_that_the_delegate_refuses(op: str, dtype: str) -> None:
                 feeds[t.name] = rng.integers(t.zero - 10, t.zero + 11, n).astype(dtype)
         activation = ("NONE", "RELU6")[trial % 2]
         graph = single(op, [a, b], [y], fused_activation_function=activation)
-        outputs += _equal(graph, feeds, "xnnpack")
+        outputs += _equal(graph, feeds, "xnnpack", loose=loose)
     assert outputs > 10**6
 
 

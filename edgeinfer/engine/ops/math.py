@@ -13,7 +13,7 @@ Exceptions (tests/kernels/test_math.py):
 | SUM int8 | "tflite" | LiteRT 2.3's reference takes the bytes for uint8; ours equals what it |
 | | | gives for the same real values in uint8 |
 | ADD uint8, or broadcast along the last dimension, an input scale below | "xnnpack" | one step in |
-| 2^-10 of the output's | | about 1 of 10^6 outputs: LiteRT's built-in vector loop truncates there |
+| 2^-10 of the output's, or 2^8 times it | | 1 of 10^4 outputs: LiteRT's vector loop truncates |
 | ADD, an input scale 2^8 times the output's or more; MUL, their product so | "xnnpack" | results |
 | | | beyond 16 bits saturate; LiteRT's built-in vector loops wrap |
 | POW, DIV and other float32 operators | both | 1e-5 of the largest magnitude |
