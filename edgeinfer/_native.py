@@ -7,6 +7,7 @@ from typing import Any
 from . import errors
 
 try:
+    from ._edgeinfer import __file__ as _library
     from ._edgeinfer import ffi, lib
 except ImportError as exc:  # pragma: no cover - only in a tree that was not built
     raise ImportError(
@@ -45,6 +46,11 @@ def check(status: int, err: Any = None, what: str = "") -> None:
     said = ffi.string(err.text).decode(errors="replace") if err is not None else ""
     text = said or ffi.string(lib.ei_status_text(status)).decode()
     raise _RAISES.get(status, errors.PlanError)(f"{what}: {text}" if what else text)
+
+
+def library() -> str:
+    """Path of the C engine's file."""
+    return str(_library)
 
 
 def best_isa() -> str:

@@ -35,7 +35,10 @@ class StageBudget:
 
 @dataclass(frozen=True)
 class Board:
-    """A board's data. `isa` is "best" for whatever the machine has, or an ISA's name."""
+    """A board's data. `isa` is "best" for whatever the machine has, or an ISA's name.
+
+    `tuning` is its table of measured choices of kernels (tuning.json in its folder), None: none.
+    """
 
     name: str
     description: str = ""
@@ -45,6 +48,7 @@ class Board:
     delegates: tuple[str, ...] = ("cpu",)
     buses: tuple[str, ...] = ()
     stages: dict[str, StageBudget] = field(default_factory=dict)
+    tuning: Path | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     def usable_isa(self) -> str:
@@ -105,6 +109,7 @@ def _parse(data: dict[str, Any], path: Path) -> Board:
             delegates=tuple(board.get("delegates", ("cpu",))),
             buses=tuple(board.get("buses", ())),
             stages=stages,
+            tuning=tuning if (tuning := path.with_name("tuning.json")).is_file() else None,
             extra=data,
         )
     except (KeyError, TypeError, ValueError) as exc:

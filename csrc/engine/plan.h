@@ -37,7 +37,8 @@ typedef struct ei_file_step { /* 32 bytes */
     uint32_t first_arg; /* into args: inputs, then outputs; EI_NO_TENSOR: absent */
     uint32_t params, params_bytes;
     uint32_t name;     /* into strings */
-    uint32_t delegate; /* 0: the C engine, else 1 + index of the delegate part */
+    uint16_t delegate; /* 0: the C engine, else 1 + index of the delegate part */
+    uint16_t workers;  /* most that share the step; 0: as many as its size is worth */
     float macs;        /* multiply-accumulates of a run, for profiles; 0: none, or not known */
 } ei_file_step;
 

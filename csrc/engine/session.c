@@ -16,7 +16,7 @@ struct ei_session {
     ei_node *nodes;
     ei_tensor **pointers;
     uint64_t bytes;
-    uint8_t *split; /* per step: whether its work is worth more than one worker */
+    uint8_t *shares; /* per step: among how many workers its work is split */
     int threads;
     int failed; /* step, -1 */
 };
@@ -39,11 +39,16 @@ static size_t align_up(size_t n) {
 enum { SPLIT_BYTES = 32768, SPLIT_MACS = 150000 };
 
 static bool worth_splitting(const ei_node *n, float macs) {
-    if (!n->kernel || !n->kernel->parallel) return false;
     uint64_t bytes = 0;
     for (int i = 0; i < n->n_in; i++) bytes += n->in[i] ? n->in[i]->bytes : 0;
     for (int i = 0; i < n->n_out; i++) bytes += n->out[i]->bytes;
     return bytes > SPLIT_BYTES || macs > SPLIT_MACS;
+}
+
+static int shares_of(const ei_node *n, const ei_file_step *f, int threads) {
+    if (!n->kernel || !n->kernel->parallel) return 1;
+    if (f->workers) return f->workers < threads ? f->workers : threads;
+    return worth_splitting(n, f->macs) ? threads : 1;
 }
 
 static void bind(ei_session *s) {
@@ -58,7 +63,7 @@ static void bind(ei_session *s) {
         s->nodes[i] = p->nodes[i];
         s->nodes[i].in = s->pointers + (p->nodes[i].in - (ei_tensor *const *)p->pointers);
         s->nodes[i].out = s->pointers + (p->nodes[i].out - (ei_tensor *const *)p->pointers);
-        s->split[i] = worth_splitting(&s->nodes[i], p->file_steps[i].macs);
+        s->shares[i] = (uint8_t)shares_of(&s->nodes[i], &p->file_steps[i], s->threads);
     }
 }
 
@@ -83,8 +88,8 @@ int ei_session_create(const ei_plan *plan, int threads, ei_session **out, ei_err
     s->tensors = malloc(tensors);
     s->nodes = malloc(nodes);
     s->pointers = malloc(pointers);
-    s->split = malloc((size_t)h->n_steps + 1);
-    if (!s->arena || !s->scratch || !s->tensors || !s->nodes || !s->pointers || !s->split) {
+    s->shares = malloc((size_t)h->n_steps + 1);
+    if (!s->arena || !s->scratch || !s->tensors || !s->nodes || !s->pointers || !s->shares) {
         ei_session_destroy(s);
         return ei_fail(err, EI_E_MEMORY, "out of memory: a session needs %llu bytes",
                        (unsigned long long)(arena + scratch));
@@ -106,7 +111,7 @@ void ei_session_destroy(ei_session *s) {
     free(s->tensors);
     free(s->nodes);
     free(s->pointers);
-    free(s->split);
+    free(s->shares);
     free(s);
 }
 
@@ -168,7 +173,7 @@ static int next(void *context, int tid) {
             r->opened = now;
         }
         if (__atomic_load_n(&r->status, __ATOMIC_ACQUIRE) || ++r->step >= r->end) return 0;
-        if (s->threads > 1 && s->split[r->step]) return s->threads;
+        if (s->shares[r->step] > 1) return s->shares[r->step];
         share(r, 0, 1, tid);
     }
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from .. import board as boards
 from ..engine.model import Model, load
 from ..engine.plan import build
+from ..engine.tuning import Table
 from ..errors import PlanError
 
 
@@ -18,6 +19,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--board", default="host")
     parser.add_argument("--rounding", default="xnnpack", choices=("xnnpack", "tflite"))
     parser.add_argument("--fallback", help="delegate for what our kernels do not cover")
+    parser.add_argument(
+        "--tune", type=_seconds, default=0.0, metavar="SECONDS",
+        help="choose kernels by measuring for so long at most (2s); kept in a cache or --table",
+    )  # fmt: skip
+    parser.add_argument("--threads", type=int, default=1, help="that the plan is tuned for")
+    parser.add_argument(
+        "--table", type=Path,
+        help="tuning table to choose by, default the board's; with --tune it takes up what is new",
+    )  # fmt: skip
+
+
+def _seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,9 +41,27 @@ def run(args: argparse.Namespace) -> int:
         raise PlanError(f"{args.model} is a plan already")
     board = boards.load(args.board)
     isa = None if board.isa == "best" else board.isa
-    plan = build(model.graph, isa=isa, rounding=args.rounding, fallback=args.fallback)
+    table = _table(args, board)
+    plan = build(
+        model.graph, isa=isa, rounding=args.rounding, fallback=args.fallback,
+        tune=args.tune or None if table is None else table, threads=args.threads, board=board.name,
+    )  # fmt: skip
     output = args.output or args.model.with_suffix(".plan")
     plan.save(output)
     size = output.stat().st_size
     print(f"{output}: {size} bytes, ISA {plan.isa}, arena {plan.arena_bytes} bytes")
+    if table is not None and args.tune:
+        table.save(args.table)
+    if table is not None:
+        lacking = len(table.missing - table.entries.keys())
+        print(f"tuned: {len(table.used)} steps by the table, {lacking} by rule that it lacks")
     return 0
+
+
+def _table(args: argparse.Namespace, board: boards.Board) -> Table | None:
+    """The table to choose by; None: the cache, or the rules."""
+    if args.table is None:
+        return Table.load(board.tuning) if board.tuning and not args.tune else None
+    table = Table.load(args.table) if args.table.exists() or not args.tune else Table()
+    table.seconds = args.tune
+    return table

@@ -6,11 +6,16 @@ Each layout is documented at the kernel that reads it (csrc/kernels/<isa>/).
 Every packer takes a step with natural inputs (see `ei_conv_params` in csrc/kernels/ops.h) and
 either packs it and returns True, or leaves it alone and returns False: the step then runs on the
 reference kernel, which the placement shows.
+
+Where several packers take a step, the first is the rule; `candidates` names them all, and a tuning
+table (tuning.py) may choose another. A packer that no rule should choose, or only some of the time,
+stands in ALTERNATIVES without its condition: it is then reached by the table alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import lcm
 
 import numpy as np
@@ -25,13 +30,44 @@ _MAX_TAPS = 256
 _MAX_SPAN = 64
 
 
-def pack(step: Step, isa: str, rounding: str) -> None:
-    """Give the step the layout of the best kernel of `isa`; leave it natural where none fits."""
-    if PACKERS.get(isa):
-        _widen_depthwise(step)
-    for packer in PACKERS.get(isa, ()):
-        if packer(step, rounding):
+def pack(step: Step, isa: str, rounding: str, layout: str | None = None) -> None:
+    """Give the step `layout`, or by default that of the best kernel of `isa`.
+
+    Left natural where no kernel fits; the default too where none packs it as `layout`.
+    """
+    for found in _packed(step, isa, rounding, every=layout is not None):
+        if layout in (None, found.layout):
+            become(step, found)
             return
+    if layout is not None:
+        pack(step, isa, rounding)
+
+
+def candidates(step: Step, isa: str, rounding: str) -> dict[str, Step]:
+    """Every packing of the step that a kernel of `isa` takes, by layout, the default first."""
+    found: dict[str, Step] = {}
+    for packed in _packed(step, isa, rounding, every=True):
+        found.setdefault(packed.layout, packed)
+    return found or {step.layout: step}
+
+
+def _packed(step: Step, isa: str, rounding: str, every: bool) -> Iterator[Step]:
+    """Copies of the step as the packers leave it: those of `isa`, then `every` other that runs."""
+    packers = PACKERS.get(isa, ())
+    if every:
+        others = (PACKERS[lesser] for lesser in _LESSER.get(isa, ()))
+        packers = (*packers, *ALTERNATIVES.get(isa, ()), *(p for ps in others for p in ps))
+    for packer in packers:
+        copy = replace(step, inputs=list(step.inputs))
+        _widen_depthwise(copy)
+        if packer(copy, rounding):
+            yield copy
+
+
+def become(step: Step, other: Step) -> None:
+    """Make the step what a packed copy of it is."""
+    step.op, step.layout, step.workers = other.op, other.layout, other.workers
+    step.inputs, step.values = other.inputs, other.values
 
 
 def _widen_depthwise(step: Step) -> None:
@@ -374,6 +410,12 @@ def _neon_dw_q8(step: Step, rounding: str) -> bool:
 
 
 _NEON_REST = (_neon_dw_q8, _gemm_f32("NEON_GEMM_F32", 8), _dw_f32("NEON_DW_F32", 4))
+
+#: ISA -> packers that a tuning table may choose besides the rule's.
+ALTERNATIVES: dict[str, tuple[Packer, ...]] = {}
+
+#: ISA -> others whose kernels its machines run too.
+_LESSER = {"avx512vnni": ("avx2",), "dotprod": ("neon",)}
 
 #: ISA -> packers to try, best first.
 PACKERS: dict[str, tuple[Packer, ...]] = {

@@ -13,11 +13,12 @@ import numpy as np
 
 from .. import _native
 from ..errors import PlanError
-from . import compose, layouts, memory, ops, partition, passes, peephole, planfile, swish
+from . import compose, memory, ops, partition, passes, peephole, planfile, swish, tuning
 from .graph import Graph, Node
 from .ops import Step
 from .passes.dead import needed
 from .tensor import Quantisation, Tensor
+from .tuner import Tuner
 
 ffi, lib = _native.ffi, _native.lib
 
@@ -161,6 +162,9 @@ def build(
     rounding: str = "xnnpack",
     fallback: str | Sequence[str] | None = None,
     optimise: bool = True,
+    tune: float | str | Path | tuning.Table | None = None,
+    threads: int = 1,
+    board: str = "host",
 ) -> Plan:
     """Plan a graph for an ISA (default: the best here) and a rounding ("xnnpack" or "tflite").
 
@@ -169,9 +173,16 @@ def build(
     `fallback` names the delegates that may take what our kernels do not cover, in order; without it
     such a node is an UnsupportedError that says which node, op, type and why. `optimise=False`
     keeps every node as it stands (for comparing op by op).
+
+    `tune` chooses among kernels that give the same results: by a table (a tuning.Table or its
+    file), or by measuring here for so many seconds, for runs on `threads` threads; what was
+    measured is kept in a cache by model, `board`, machine and build. The same table gives the same
+    plan, byte for byte. None: by rule.
     """
     isa = isa or _native.best_isa()
     _check_options(isa, rounding)
+    target = tuning.Target(isa, rounding, threads)
+    tuner = Tuner.of(tune, graph, board, target, partial(_assemble, isa=isa, rounding=rounding))
     graph = passes.prepare(graph, evaluate, isa=isa, rounding=rounding, optimise=optimise)
     steps, parts = partition.lower_all(graph, ops.Context(rounding), fallback)
     inputs, outputs = list(graph.inputs.values()), list(graph.outputs.values())
@@ -179,8 +190,7 @@ def build(
         steps = compose.fuse_tables(steps, partial(evaluate_steps, rounding=rounding))
         swish.fuse_swish(steps, outputs)
     steps = needed(peephole.fuse_flips(steps, outputs), outputs)
-    for step in steps:
-        layouts.pack(step, isa, rounding)
+    tuner.pack(steps)
     placed = memory.plan_memory(steps, inputs, outputs)
     data = planfile.Writer(placed, isa, rounding, parts).write(graph.inputs, graph.outputs)
     if isa not in _native.isas():
@@ -195,6 +205,15 @@ def _check_options(isa: str, rounding: str) -> None:
         raise PlanError(f"rounding {rounding!r} is unknown: choose 'xnnpack' or 'tflite'")
 
 
+def _assemble(
+    steps: list[Step], inputs: list[Tensor], outputs: list[Tensor], isa: str, rounding: str
+) -> Plan:
+    """A plan of lowered and packed steps alone, for this machine."""
+    placed = memory.plan_memory(steps, inputs, outputs)
+    named = [{str(i): t for i, t in enumerate(ts)} for ts in (inputs, outputs)]
+    return Plan(planfile.Writer(placed, isa, rounding, []).write(*named), "a part of a model")
+
+
 def evaluate(nodes: list[Node], outputs: list[Tensor], rounding: str) -> list[np.ndarray]:
     """Values of tensors that depend on constants alone, by the reference kernels."""
     return evaluate_steps([ops.lower(n, ops.Context(rounding)) for n in nodes], outputs, rounding)
@@ -202,10 +221,7 @@ def evaluate(nodes: list[Node], outputs: list[Tensor], rounding: str) -> list[np
 
 def evaluate_steps(steps: list[Step], outputs: list[Tensor], rounding: str) -> list[np.ndarray]:
     """The same of lowered steps."""
-    placed = memory.plan_memory(steps, [], outputs)
-    named = {str(i): t for i, t in enumerate(outputs)}
-    file = planfile.Writer(placed, "ref", rounding, []).write({}, named)
-    plan = Plan(file, "constant folding")
+    plan = _assemble(steps, [], outputs, isa="ref", rounding=rounding)
     session, err = ffi.new("ei_session **"), ffi.new("ei_error *")
     _native.check(lib.ei_session_create(plan.handle, 1, session, err), err)
     try:

@@ -19,7 +19,7 @@ NO_DATA = 0xFFFFFFFFFFFFFFFF
 ALIGN = 64
 HEADER = struct.Struct("<8sIIQQ8I6QIIQ")
 TENSOR = struct.Struct("<4BI6ifiQQQ")
-STEP = struct.Struct("<4H5If")
+STEP = struct.Struct("<4H4I2Hf")
 PART = struct.Struct("<IIQQ")
 _ARENA, _CONSTANT, _STATE = range(3)
 
@@ -130,7 +130,8 @@ class Writer:
         place = self.params.add(params)
         name = self.strings.add(step.name)
         counts = len(step.inputs), len(step.outputs)
-        return STEP.pack(op, layout, *counts, first, place, len(params), name, part, step.macs)
+        run = part, step.workers, step.macs
+        return STEP.pack(op, layout, *counts, first, place, len(params), name, *run)
 
     def write(self, inputs: dict[str, Tensor], outputs: dict[str, Tensor]) -> np.ndarray:
         """The whole file (uint8, 64-byte aligned)."""

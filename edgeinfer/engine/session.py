@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -22,6 +23,7 @@ from . import peak
 from .model import Model
 from .plan import Plan, StepInfo, build
 from .tensor import Tensor
+from .tuning import Table
 
 ffi, lib = _native.ffi, _native.lib
 
@@ -89,7 +91,9 @@ class Session:
     `source` is a Model (planned here for this machine) or a Plan. `board` names the board whose
     ISA and delegates apply ("host": this machine). `threads` 1..64. `rounding` "xnnpack" (default)
     or "tflite". `fallback` names delegates for what our kernels do not cover; without it such a
-    model is refused. `session[name]` is a numpy view (no copy) of an input or output tensor.
+    model is refused. `tune` chooses kernels by measurement or table, see `plan.build`; by default
+    by the board's table, where it has one.
+    `session[name]` is a numpy view (no copy) of an input or output tensor.
     `hold_gil`: whether `run()` keeps other Python threads waiting; by default where a run is
     shorter than some 50 us, since getting the GIL back from a busy thread can take 5 ms.
     """
@@ -103,16 +107,21 @@ class Session:
         rounding: str = "xnnpack",
         fallback: str | Sequence[str] | None = None,
         isa: str | None = None,
+        tune: float | str | Path | Table | None = None,
         hold_gil: bool | None = None,
     ) -> None:
         self.board = load_board(board) if isinstance(board, str) else board
         if isinstance(source, Plan):
-            if fallback is not None:
-                raise PlanError("a plan's fallback was chosen when it was compiled; omit it here")
+            if fallback is not None or tune is not None:
+                what = "fallback was" if tune is None else "kernels were"
+                raise PlanError(f"a plan's {what} chosen when it was compiled; omit it here")
             self.plan = source
         else:
             isa = isa or self.board.usable_isa()
-            self.plan = build(source.graph, isa=isa, rounding=rounding, fallback=fallback)
+            self.plan = build(
+                source.graph, isa=isa, rounding=rounding, fallback=fallback, threads=threads,
+                tune=self.board.tuning if tune is None else tune, board=self.board.name,
+            )  # fmt: skip
         self._create(threads)
         self.inputs: dict[str, Tensor] = self.plan.inputs
         self.outputs: dict[str, Tensor] = self.plan.outputs
@@ -231,14 +240,11 @@ class Session:
 
     def _run_on(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name, value in inputs.items():
-            self._input(name)[...] = value
+            if name not in self.inputs:
+                raise KeyError(f"no input {name!r}; there are {', '.join(self.inputs)}")
+            self[name] = value
         self.run()
         return {name: self._views[name].copy() for name in self.outputs}
-
-    def _input(self, name: str) -> np.ndarray:
-        if name not in self.inputs:
-            raise KeyError(f"no input {name!r}; there are {', '.join(self.inputs)}")
-        return self._views[name]
 
     def _bind_run(self, hold_gil: bool | None) -> None:
         """`run` as one builtin call, where the C engine runs the whole plan."""

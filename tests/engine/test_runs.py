@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +18,10 @@ import pytest
 import edgeinfer as ei
 from edgeinfer import _call
 from edgeinfer.engine.plan import Plan, build
+from edgeinfer.errors import ShapeError
 from tests.models import Maker, network
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def plan() -> Plan:
@@ -93,12 +99,35 @@ def test_what_goes_wrong_is_the_futures_and_the_next_run_is_well() -> None:
     session = ei.Session(plan())
     wrong = session.submit({"nothing of that name": np.zeros(3)})
     shape = session.submit(dict.fromkeys(session.inputs, np.zeros((3, 1, 7, 5), np.int8)))
+    right = feed(0, session)
+    dtype = session.submit({name: value.astype(np.float64) for name, value in right.items()})
+    scalar = session.submit(dict.fromkeys(session.inputs, 0))
     good = session.submit(feed(5, session))
     with pytest.raises(KeyError, match="there are"):
         wrong.result(60)
-    with pytest.raises(ValueError, match="broadcast"):
-        shape.result(60)
+    for refused in (shape, dtype, scalar):
+        with pytest.raises(ShapeError, match="takes"):
+            refused.result(60)
     assert same(good.result(60), expected(5))
+
+
+def test_sessions_in_flight_share_the_threads_of_the_process() -> None:
+    """Twenty sessions of two threads each: one pool, and as many submitters as processors."""
+    code = """
+import os
+import numpy as np
+import edgeinfer as ei
+from tests.engine.test_runs import feed, plan
+tasks = lambda: len(os.listdir("/proc/self/task"))
+before = tasks()
+sessions = [ei.Session(plan(), threads=2) for _ in range(20)]
+assert tasks() == before + 1, "the pool's one worker"
+runs = [s.submit(feed(i, s)) for i, s in enumerate(sessions * 5)]
+for run in runs:
+    run.result(60)
+assert tasks() <= before + 1 + len(os.sched_getaffinity(0)), tasks() - before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, timeout=60)
 
 
 def test_waiting_runs_can_be_cancelled() -> None:

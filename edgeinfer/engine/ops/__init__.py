@@ -36,7 +36,8 @@ class Step:
 
     `op` is a name of `ei_op` without its prefix ("CONV_2D"), `params` the name of a parameter
     struct of csrc/kernels/ops*.h ("conv" for `ei_conv_params`; "" for none) and `values` its
-    fields. `inputs` may hold constants made at plan time. `layout` and `isa` come from layouts.py.
+    fields. `inputs` may hold constants made at plan time. `layout` comes from layouts.py;
+    `workers` is the most that share the step, 0: as many as its size is worth.
     `in_place`: input whose memory the kernel can write its first output into (same bytes,
     element for element), or None.
     """
@@ -50,6 +51,7 @@ class Step:
     name: str = ""
     macs: int = 0
     in_place: int | None = None
+    workers: int = 0
 
 
 Lower = Callable[[Node, Context], Step]
