@@ -13,7 +13,9 @@
  *
  * Every function that can fail returns an ei_status (0 is success). Nothing allocates after
  * ei_session_create; ei_session_run may be called for ever. A plan may be shared by sessions and
- * threads; one session belongs to one caller at a time.
+ * threads; one session belongs to one caller at a time, but for ei_session_cancel and
+ * ei_session_close, which any thread may call at any moment. A run that does not come to its end
+ * (an error, a cancel, a deadline) leaves the states as they were before it.
  */
 #ifndef EDGEINFER_H
 #define EDGEINFER_H
@@ -30,7 +32,7 @@ extern "C" {
 #endif
 
 /* cffi:begin */
-#define EI_ABI_VERSION  1 /* raised on every incompatible change of this header */
+#define EI_ABI_VERSION  2 /* raised on every incompatible change of this header */
 #define EI_PLAN_VERSION 3 /* raised on every incompatible change of the plan file */
 #define EI_MAX_DIMS     6
 #define EI_MAX_THREADS  64
@@ -45,7 +47,9 @@ typedef enum ei_status {
     EI_E_UNSUPPORTED = 5, /* no kernel here takes this step */
     EI_E_MEMORY = 6,      /* out of memory while a session is built */
     EI_E_DELEGATE = 7,    /* the step belongs to a delegate, not to the C engine */
-    EI_E_DATA = 8         /* input values made a step impossible, e.g. an index out of range */
+    EI_E_DATA = 8,        /* input values made a step impossible, e.g. an index out of range */
+    EI_E_CANCELLED = 9,   /* ei_session_cancel ended the run */
+    EI_E_CLOSED = 10      /* ei_session_close came before the run */
 } ei_status;
 
 typedef enum ei_dtype {
@@ -121,6 +125,7 @@ const char *ei_plan_step_name(const ei_plan *plan, int step);
 const char *ei_plan_step_kernel(const ei_plan *plan, int step); /* "avx2/conv_2d_q8", ... */
 int ei_plan_step_delegate(const ei_plan *plan, int step);       /* 0: the C engine */
 double ei_plan_step_macs(const ei_plan *plan, int step); /* multiply-accumulates; 0: not known */
+int ei_plan_step_shares(const ei_plan *plan, int step);  /* the most it can be cut into */
 /* What delegate part 1.. was compiled to; the pointers are into the plan. */
 int ei_plan_delegate(const ei_plan *plan, int part, const char **name, const void **data,
                      uint64_t *bytes);
@@ -141,6 +146,67 @@ int ei_session_reset(ei_session *session);                           /* state to
 int ei_session_failed_step(const ei_session *session); /* of the last run; -1 when none */
 /* One run with a clock read around each step: ns[step], `count` entries. */
 int ei_session_profile(ei_session *session, uint64_t *ns, int count);
+
+/* Ends the run in progress before its next step or share: its status is EI_E_CANCELLED. Returns 1,
+ * or 0 where no run was in progress or announced by ei_session_arm (which ei_session_disarm takes
+ * back). */
+int ei_session_cancel(ei_session *session);
+int ei_session_arm(ei_session *session);    /* EI_OK or EI_E_CLOSED */
+int ei_session_disarm(ei_session *session); /* EI_OK or, where a cancel came, EI_E_CANCELLED */
+/* Cancels, and returns once no run is in progress; later ones give EI_E_CLOSED. The memory stays
+ * until ei_session_destroy, which no other call may overlap. */
+void ei_session_close(ei_session *session);
+
+/* Runs with a deadline. The walker looks at the clock between steps and between the shares that
+ * long steps are cut into, and gives up as soon as what is left takes longer than there is time. */
+typedef enum ei_outcome { EI_DONE = 0, EI_LATE = 1, EI_SUBSTITUTED = 2 } ei_outcome;
+enum ei_substitute { EI_LAST = -1 }; /* 1, 2, ...: a plan of the ladder */
+
+typedef struct ei_result {
+    int32_t outcome;    /* ei_outcome */
+    int32_t substitute; /* what the outputs are of: 0: this run, EI_LAST, or the number of a plan */
+    int32_t step;       /* before which the run was given up; the number of steps: it was not */
+    int32_t reserved;
+    uint64_t age_ns; /* from the begin of the run that gave the outputs to now */
+} ei_result;
+
+/* `deadline_ns` by CLOCK_MONOTONIC. EI_DONE: the outputs are this run's, in time. EI_SUBSTITUTED:
+ * they are those of the first plan of the ladder that had time enough, or else of the last whole
+ * run. EI_LATE: there was no substitute, and the outputs mean nothing if the run was given up; or
+ * it came to its end after the deadline, and they are this run's. */
+int ei_session_run_by(ei_session *session, uint64_t deadline_ns, ei_result *result);
+/* Time from the begin of each step to the end of the run, ns; zeros (the start): only a
+ * deadline that has passed is noticed. */
+int ei_session_set_rest(ei_session *session, const uint64_t *ns, int count);
+/* Shares per step, 1..EI_MAX_THREADS (1 where the kernel knows no shares); any number gives the
+ * same bytes. For runs with a deadline or in turn with other sessions'. */
+int ei_session_set_cuts(ei_session *session, const int *shares, int count);
+/* One run in these shares: time of every step and of its longest share, ns. */
+int ei_session_time(ei_session *session, uint64_t *step_ns, uint64_t *share_ns, int count);
+
+/* A session of plans[0] whose memory the others use in its place. Each must have the same inputs
+ * and outputs by name and shape; where their quantisation differs, values are converted. */
+int ei_session_create_ladder(const ei_plan *const *plans, int count, int threads,
+                             ei_session **session, ei_error *err);
+/* Plan i of the ladder, for its times and cuts; not to be run, closed or destroyed. */
+ei_session *ei_session_rung(ei_session *session, int i);
+/* Keeps the outputs of every whole run, to be given up to that age. Allocates. */
+int ei_session_keep_last(ei_session *session, uint64_t max_age_ns);
+/* The outputs as they are now become the last result, of a run begun then: for runs in several
+ * calls, between delegates. The others do so themselves. */
+void ei_session_keep(ei_session *session, uint64_t begun_ns);
+/* A substitute at once: `which` as in ei_result, or 0 for the best by the deadline. */
+int ei_session_substitute(ei_session *session, int which, uint64_t deadline_ns, ei_result *result);
+
+/* The scheduler of the process: runs of all sessions use at most so many cores at a time, the
+ * earliest deadline first; a run gives way to one with an earlier deadline between steps and
+ * shares. Runs without a deadline come last, in turn. 0 (the start): no limit, no order. */
+int ei_scheduler_set_cores(int cores);
+int ei_scheduler_cores(void);
+int ei_scheduler_waiting(void); /* runs that wait for their turn */
+/* Runs of this session take no part in it: for those too short to matter. */
+void ei_session_set_unscheduled(ei_session *session, int unscheduled);
+int ei_session_preempted(const ei_session *session); /* how often its runs gave way */
 /* cffi:end */
 
 #if defined(__GNUC__)

@@ -9,6 +9,7 @@ boxes = session["boxes"]
 """
 
 from .board import Board
+from .engine.deadline import CpuPlan, LastResult, Outcome, SmallerModel, Times
 from .engine.model import Model, load
 from .engine.plan import Plan, build
 from .engine.session import Session
@@ -19,12 +20,17 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Board",
+    "CpuPlan",
     "EdgeInferError",
+    "LastResult",
     "Model",
+    "Outcome",
     "Plan",
     "Quantisation",
     "Session",
+    "SmallerModel",
     "Tensor",
+    "Times",
     "build",
     "load",
 ]

@@ -1,4 +1,4 @@
-/* A call of the C engine as cheap as Python has it: a builtin without arguments, its pointers bound
+/* A call of the C engine as cheap as Python has it: a builtin, its pointers bound
  * once, which holds the GIL (for runs of a few microseconds, since getting the GIL back from a busy
  * thread costs its switch interval of 5 ms) or gives it up meanwhile (for longer ones). */
 #define PY_SSIZE_T_CLEAN
@@ -6,12 +6,17 @@
 
 #include <stdint.h>
 
-typedef int (*run_function)(void *);
+#include "../csrc/edgeinfer.h"
 
-/* What a bound call knows: (function and argument as one capsule, fail, keep). */
+typedef int (*run_function)(void *);
+typedef int (*run_by_function)(void *, uint64_t, ei_result *);
+
+/* What a bound call knows: (functions and argument as one capsule, fail, outcome, keep). */
 typedef struct bound {
     run_function run;
+    run_by_function run_by;
     void *argument;
+    int hold_gil;
 } bound;
 
 static const char NAME[] = "edgeinfer.call";
@@ -20,66 +25,100 @@ static void release(PyObject *capsule) {
     PyMem_Free(PyCapsule_GetPointer(capsule, NAME));
 }
 
-static PyObject *finish(PyObject *self, int status) {
-    if (!status) Py_RETURN_NONE;
-    PyObject *fail = PyTuple_GetItem(self, 1);
-    return fail ? PyObject_CallFunction(fail, "i", status) : NULL;
-}
-
 static bound *of(PyObject *self) {
     PyObject *capsule = PyTuple_GetItem(self, 0);
     return capsule ? PyCapsule_GetPointer(capsule, NAME) : NULL;
 }
 
-static PyObject *call_holding(PyObject *self, PyObject *unused) {
-    (void)unused;
-    bound *b = of(self);
-    return b ? finish(self, b->run(b->argument)) : NULL;
+static PyObject *fail(PyObject *self, int status) {
+    PyObject *raises = PyTuple_GetItem(self, 1);
+    return raises ? PyObject_CallFunction(raises, "i", status) : NULL;
 }
 
-static PyObject *call_releasing(PyObject *self, PyObject *unused) {
-    (void)unused;
+static PyObject *run(PyObject *self, const bound *b) {
+    int status;
+    if (b->hold_gil) {
+        status = b->run(b->argument);
+    } else {
+        PyThreadState *state = PyEval_SaveThread();
+        status = b->run(b->argument);
+        PyEval_RestoreThread(state);
+    }
+    if (status) return fail(self, status);
+    Py_RETURN_NONE;
+}
+
+static PyObject *run_by(PyObject *self, const bound *b, PyObject *when) {
+    ei_result result = {0};
+    int status;
+    long long deadline = PyLong_AsLongLong(when);
+    if (deadline == -1 && PyErr_Occurred()) return NULL;
+    if (deadline < 0) deadline = 0;
+    if (b->hold_gil) {
+        status = b->run_by(b->argument, (uint64_t)deadline, &result);
+    } else {
+        PyThreadState *state = PyEval_SaveThread();
+        status = b->run_by(b->argument, (uint64_t)deadline, &result);
+        PyEval_RestoreThread(state);
+    }
+    if (status) return fail(self, status);
+    PyObject *outcome = PyTuple_GetItem(self, 2);
+    return outcome ? PyObject_CallFunction(outcome, "iiiK", result.outcome, result.substitute,
+                                           result.step, (unsigned long long)result.age_ns)
+                   : NULL;
+}
+
+static PyObject *call(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     bound *b = of(self);
     if (!b) return NULL;
-    PyThreadState *state = PyEval_SaveThread();
-    int status = b->run(b->argument);
-    PyEval_RestoreThread(state);
-    return finish(self, status);
+    if (!count && !names) return run(self, b);
+    PyObject *name = names && !count && PyTuple_Size(names) == 1 ? PyTuple_GetItem(names, 0) : NULL;
+    if (!name || PyUnicode_CompareWithASCIIString(name, "deadline")) {
+        PyErr_SetString(PyExc_TypeError, "run() takes one keyword argument, deadline");
+        return NULL;
+    }
+    return args[0] == Py_None ? run(self, b) : run_by(self, b, args[0]);
 }
 
-static const char RUN[] = "Run once: inputs are read from their views, outputs are in theirs "
-                          "afterwards.";
-static PyMethodDef holding = {"run", call_holding, METH_NOARGS, RUN};
-static PyMethodDef releasing = {"run", call_releasing, METH_NOARGS, RUN};
+static PyMethodDef callable = {
+    "run", (PyCFunction)(void (*)(void))call, METH_FASTCALL | METH_KEYWORDS,
+    "run(*, deadline=None)\n\nRun once: inputs are read from their views, outputs are in theirs "
+    "afterwards.\nWith a deadline (ns of time.monotonic_ns) an Outcome says what they are of."};
 
 static PyObject *bind(PyObject *module, PyObject *args) {
     (void)module;
-    unsigned long long run, argument;
-    PyObject *fail, *keep;
+    unsigned long long function, function_by, argument;
+    PyObject *raises, *outcome, *keep;
     int hold;
-    if (!PyArg_ParseTuple(args, "KKOOp", &run, &argument, &fail, &keep, &hold)) return NULL;
+    if (!PyArg_ParseTuple(args, "KKKOOOp", &function, &function_by, &argument, &raises, &outcome,
+                          &keep, &hold))
+        return NULL;
     bound *b = PyMem_Malloc(sizeof *b);
     if (!b) return PyErr_NoMemory();
-    b->run = (run_function)(uintptr_t)run;
+    b->run = (run_function)(uintptr_t)function;
+    b->run_by = (run_by_function)(uintptr_t)function_by;
+    b->hold_gil = hold;
     b->argument = (void *)(uintptr_t)argument;
     PyObject *capsule = PyCapsule_New(b, NAME, release);
     if (!capsule) {
         PyMem_Free(b);
         return NULL;
     }
-    PyObject *self = PyTuple_Pack(3, capsule, fail, keep);
+    PyObject *self = PyTuple_Pack(4, capsule, raises, outcome, keep);
     Py_DECREF(capsule);
     if (!self) return NULL;
-    PyObject *call = PyCFunction_NewEx(hold ? &holding : &releasing, self, NULL);
+    PyObject *made = PyCFunction_NewEx(&callable, self, NULL);
     Py_DECREF(self);
-    return call;
+    return made;
 }
 
 static PyMethodDef methods[] = {
     {"bind", bind, METH_VARARGS,
-     "bind(function, argument, fail, keep, hold_gil) -> callable without arguments.\n\n"
-     "Calls int function(void *argument), both given as addresses; a status other than 0 calls\n"
-     "fail(status), which raises. `keep` lives as long as the callable."},
+     "bind(run, run_by, argument, fail, outcome, keep, hold_gil) -> run(*, deadline=None).\n\n"
+     "Calls int run(void *argument), or int run_by(void *argument, uint64_t, ei_result *) and\n"
+     "returns outcome(outcome, substitute, step, age_ns); the functions and the argument are\n"
+     "addresses. A status other than 0 calls fail(status), which raises. `keep` lives as long as\n"
+     "the callable."},
     {NULL, NULL, 0, NULL}};
 
 static struct PyModuleDef definition = {

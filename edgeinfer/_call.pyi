@@ -1,9 +1,12 @@
 from collections.abc import Callable
+from typing import Any
 
 def bind(
-    function: int,
+    run: int,
+    run_by: int,
     argument: int,
     fail: Callable[[int], None],
+    outcome: Callable[[int, int, int, int], Any],
     keep: object,
     hold_gil: bool,
-) -> Callable[[], None]: ...
+) -> Callable[..., Any]: ...

@@ -36,6 +36,8 @@ _RAISES = {
     lib.EI_E_MEMORY: MemoryError,
     lib.EI_E_UNSUPPORTED: errors.UnsupportedError,
     lib.EI_E_DELEGATE: errors.DelegateError,
+    lib.EI_E_CANCELLED: errors.RunCancelledError,
+    lib.EI_E_CLOSED: errors.SessionClosedError,
 }
 
 

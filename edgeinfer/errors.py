@@ -43,5 +43,13 @@ class MessageError(EdgeInferError):
     """A message or a record is damaged or of another version."""
 
 
+class RunCancelledError(EdgeInferError):
+    """A run was ended by `cancel()` or `close()`: its outputs mean nothing."""
+
+
+class SessionClosedError(EdgeInferError):
+    """A session was used after `close()`."""
+
+
 class MissingPackageError(EdgeInferError):
     """An optional package is not installed; the text says how to get it."""

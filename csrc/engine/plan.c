@@ -261,6 +261,11 @@ const char *ei_plan_step_kernel(const ei_plan *p, int step) {
     return kernel ? kernel->name : NULL;
 }
 
+int ei_plan_step_shares(const ei_plan *p, int step) {
+    const ei_kernel *kernel = is_step(p, step) ? p->nodes[step].kernel : NULL;
+    return kernel && kernel->parallel ? EI_MAX_THREADS : 1;
+}
+
 int ei_plan_delegate(const ei_plan *p, int part, const char **name, const void **data,
                      uint64_t *bytes) {
     const ei_file_header *h = p->header;

@@ -66,7 +66,9 @@ static void await_epoch(uint32_t value) {
 
 /* Opens a step of so many shares; 0: the job is over. */
 static void open_step(int shares) {
-    uint32_t epoch = pool.epoch + 1; /* one opener at a time */
+    /* From the ticket, not from pool.epoch: who opened the last step of a job may not have stored
+     * that yet when the next job begins. */
+    uint32_t epoch = (uint32_t)(__atomic_load_n(&pool.ticket, __ATOMIC_RELAXED) >> 32) + 1;
     __atomic_store_n(&pool.completed, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&pool.ticket, (uint64_t)epoch << 32 | (uint64_t)shares << 16,
                      __ATOMIC_RELEASE);

@@ -1,25 +1,10 @@
 /* A plan plus its memory, and the walker that runs its steps. */
 #define _POSIX_C_SOURCE 200809L
-#include "plan.h"
-#include "pool.h"
+#include "session.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-struct ei_session {
-    const ei_plan *plan;
-    uint8_t *arena;
-    uint8_t *scratch; /* plan->scratch_bytes for every worker */
-    size_t stride;    /* between workers' scratch */
-    ei_tensor *tensors;
-    ei_node *nodes;
-    ei_tensor **pointers;
-    uint64_t bytes;
-    uint8_t *shares; /* per step: among how many workers its work is split */
-    int threads;
-    int failed; /* step, -1 */
-};
 
 /* One run: what the workers share. */
 typedef struct run {
@@ -64,54 +49,98 @@ static void bind(ei_session *s) {
         s->nodes[i].in = s->pointers + (p->nodes[i].in - (ei_tensor *const *)p->pointers);
         s->nodes[i].out = s->pointers + (p->nodes[i].out - (ei_tensor *const *)p->pointers);
         s->shares[i] = (uint8_t)shares_of(&s->nodes[i], &p->file_steps[i], s->threads);
+        s->cuts[i] = s->shares[i];
     }
 }
 
-int ei_session_create(const ei_plan *plan, int threads, ei_session **out, ei_error *err) {
-    if (!plan || !out || threads < 1 || threads > EI_MAX_THREADS)
-        return ei_fail(err, EI_E_ARGUMENT, "threads is %d, must be 1..%d", threads, EI_MAX_THREADS);
-    *out = NULL;
-    const ei_file_header *h = plan->header;
+static uint64_t state_bytes(const ei_plan *p) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < p->header->n_tensors; i++)
+        if (p->file_tensors[i].kind == EI_STATE) bytes += p->file_tensors[i].bytes;
+    return bytes;
+}
+
+/* Between the tensors and where they wait for the end of a run. */
+static void copy_states(ei_session *s, bool back) {
+    const ei_plan *p = s->plan;
+    uint8_t *kept = s->states;
+    for (uint32_t i = 0; i < p->header->n_tensors; i++) {
+        if (p->file_tensors[i].kind != EI_STATE) continue;
+        uint64_t bytes = p->file_tensors[i].bytes;
+        memcpy(back ? s->tensors[i].data : kept, back ? kept : s->tensors[i].data, bytes);
+        kept += bytes;
+    }
+}
+
+static void *take(ei_session *s, size_t bytes) {
+    void *p = aligned_alloc(EI_ALIGN, align_up(bytes + 1));
+    /* Touch everything now: the first run must not fault pages in, nor read rubbish. */
+    if (p) memset(p, 0, align_up(bytes + 1));
+    s->bytes += align_up(bytes + 1);
+    return p;
+}
+
+static bool allocate(ei_session *s, uint64_t arena, uint64_t states) {
+    const ei_file_header *h = s->plan->header;
+    if (!s->guest) {
+        s->arena = take(s, arena);
+        s->scratch = take(s, s->stride * (size_t)s->threads);
+    }
+    s->tensors = take(s, h->n_tensors * sizeof *s->tensors);
+    s->nodes = take(s, h->n_steps * sizeof *s->nodes);
+    s->pointers = take(s, h->n_args * sizeof *s->pointers);
+    s->shares = take(s, h->n_steps);
+    s->cuts = take(s, h->n_steps);
+    s->rest = take(s, (h->n_steps + 1u) * sizeof *s->rest);
+    s->states = states ? take(s, states) : NULL;
+    return s->arena && s->scratch && s->tensors && s->nodes && s->pointers && s->shares &&
+           s->cuts && s->rest && (s->states || !states);
+}
+
+int ei_session_build(const ei_plan *plan, int threads, uint64_t arena, uint64_t scratch,
+                     ei_session *host, uint64_t offset, ei_session **out, ei_error *err) {
     ei_session *s = calloc(1, sizeof *s);
     if (!s) return ei_fail(err, EI_E_MEMORY, "out of memory building a session");
     s->plan = plan;
+    s->bytes = sizeof *s;
     s->failed = -1;
-    s->stride = align_up(plan->scratch_bytes);
-    s->threads = threads > 1 ? ei_pool_grow(threads) : 1;
+    s->guest = host != NULL;
+    s->threads = host ? host->threads : threads > 1 ? ei_pool_grow(threads) : 1;
     if (s->threads > threads) s->threads = threads;
-    size_t arena = align_up(h->arena_bytes) + EI_ALIGN, scratch = s->stride * (size_t)s->threads;
-    size_t tensors = ((size_t)h->n_tensors + 1) * sizeof *s->tensors;
-    size_t nodes = ((size_t)h->n_steps + 1) * sizeof *s->nodes;
-    size_t pointers = ((size_t)h->n_args + 1) * sizeof *s->pointers;
-    s->arena = aligned_alloc(EI_ALIGN, arena);
-    s->scratch = aligned_alloc(EI_ALIGN, scratch + EI_ALIGN);
-    s->tensors = malloc(tensors);
-    s->nodes = malloc(nodes);
-    s->pointers = malloc(pointers);
-    s->shares = malloc((size_t)h->n_steps + 1);
-    if (!s->arena || !s->scratch || !s->tensors || !s->nodes || !s->pointers || !s->shares) {
-        ei_session_destroy(s);
-        return ei_fail(err, EI_E_MEMORY, "out of memory: a session needs %llu bytes",
-                       (unsigned long long)(arena + scratch));
+    s->stride = align_up(scratch);
+    if (host) {
+        s->arena = host->arena + offset;
+        s->scratch = host->scratch;
     }
-    s->bytes = sizeof *s + arena + scratch + EI_ALIGN + tensors + nodes + pointers + h->n_steps + 1;
-    /* Touch everything now: the first run must not fault pages in, nor read rubbish. */
-    memset(s->arena, 0, arena);
-    memset(s->scratch, 0, scratch + EI_ALIGN);
+    if (!allocate(s, arena, state_bytes(plan))) {
+        unsigned long long bytes = s->bytes;
+        ei_session_destroy(s);
+        return ei_fail(err, EI_E_MEMORY, "out of memory: a session needs %llu bytes", bytes);
+    }
     bind(s);
     ei_session_reset(s);
     *out = s;
     return EI_OK;
 }
 
+int ei_session_create(const ei_plan *plan, int threads, ei_session **out, ei_error *err) {
+    return ei_session_create_ladder(&plan, 1, threads, out, err);
+}
+
 void ei_session_destroy(ei_session *s) {
     if (!s) return;
-    free(s->arena);
-    free(s->scratch);
+    ei_substitute_destroy(s);
+    if (!s->guest) {
+        free(s->arena);
+        free(s->scratch);
+    }
     free(s->tensors);
     free(s->nodes);
     free(s->pointers);
     free(s->shares);
+    free(s->cuts);
+    free(s->rest);
+    free(s->states);
     free(s);
 }
 
@@ -139,7 +168,7 @@ int ei_session_failed_step(const ei_session *s) {
     return s->failed;
 }
 
-static uint64_t now_ns(void) {
+uint64_t ei_now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
@@ -168,11 +197,15 @@ static int next(void *context, int tid) {
     ei_session *s = r->session;
     for (;;) {
         if (r->ns) {
-            uint64_t now = now_ns();
+            uint64_t now = ei_now_ns();
             if (r->opened) r->ns[r->step] = now - r->opened;
             r->opened = now;
         }
         if (__atomic_load_n(&r->status, __ATOMIC_ACQUIRE) || ++r->step >= r->end) return 0;
+        if (ei_run_cancelled(s)) {
+            fail_step(r, r->step, EI_E_CANCELLED);
+            return 0;
+        }
         if (s->shares[r->step] > 1) return s->shares[r->step];
         share(r, 0, 1, tid);
     }
@@ -181,12 +214,41 @@ static int next(void *context, int tid) {
 static int run_range(ei_session *s, int first, int count, uint64_t *ns) {
     run r = {.session = s, .step = first - 1, .end = first + count, .ns = ns, .failed = -1};
     ei_job job = {next, share, &r};
+    int status = ei_run_begin(s);
+    if (status) return status;
     if (s->threads == 1 || !ei_pool_run(&job, s->threads)) ei_job_alone(&job);
     s->failed = r.failed;
-    return r.status;
+    if (s->last && !r.status && !first && count == ei_plan_steps(s->plan))
+        ei_session_keep(s, s->begun);
+    return ei_run_end(s, r.status);
+}
+
+int ei_run_begin(ei_session *s) {
+    s->failed = -1;
+    /* Sequentially consistent, as in ei_session_close: it sees the run, or the run sees it. */
+    bool cancelled = __atomic_exchange_n(&s->state, EI_RUNNING, __ATOMIC_SEQ_CST) == EI_CANCELLED;
+    bool closed = __atomic_load_n(&s->closed, __ATOMIC_SEQ_CST);
+    if (cancelled || closed) {
+        __atomic_store_n(&s->state, EI_IDLE, __ATOMIC_RELEASE);
+        return closed ? EI_E_CLOSED : EI_E_CANCELLED;
+    }
+    if (s->states) copy_states(s, false);
+    if (s->last) s->begun = ei_now_ns();
+    return EI_OK;
+}
+
+void ei_states_back(ei_session *s) {
+    if (s->states) copy_states(s, true);
+}
+
+int ei_run_end(ei_session *s, int status) {
+    if (status) ei_states_back(s);
+    __atomic_store_n(&s->state, EI_IDLE, __ATOMIC_RELEASE);
+    return status;
 }
 
 int ei_session_run(ei_session *s) {
+    if (ei_gate_on() && !s->unscheduled) return ei_run_scheduled(s);
     return run_range(s, 0, ei_plan_steps(s->plan), NULL);
 }
 
@@ -199,4 +261,34 @@ int ei_session_run_steps(ei_session *s, int first, int count) {
 int ei_session_profile(ei_session *s, uint64_t *ns, int count) {
     if (!ns || count != ei_plan_steps(s->plan)) return EI_E_ARGUMENT;
     return run_range(s, 0, count, ns);
+}
+
+int ei_session_arm(ei_session *s) {
+    __atomic_store_n(&s->state, EI_RUNNING, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&s->closed, __ATOMIC_SEQ_CST)) return EI_OK;
+    __atomic_store_n(&s->state, EI_IDLE, __ATOMIC_RELEASE);
+    return EI_E_CLOSED;
+}
+
+int ei_session_disarm(ei_session *s) {
+    uint32_t state = __atomic_exchange_n(&s->state, EI_IDLE, __ATOMIC_SEQ_CST);
+    return state == EI_CANCELLED ? EI_E_CANCELLED : EI_OK;
+}
+
+int ei_session_cancel(ei_session *s) {
+    uint32_t running = EI_RUNNING;
+    if (!__atomic_compare_exchange_n(&s->state, &running, EI_CANCELLED, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_RELAXED))
+        return running == EI_CANCELLED;
+    ei_gate_nudge(&s->turn);
+    return 1;
+}
+
+void ei_session_close(ei_session *s) {
+    const struct timespec moment = {0, 50000};
+    __atomic_store_n(&s->closed, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&s->state, __ATOMIC_SEQ_CST) != EI_IDLE) {
+        ei_session_cancel(s);
+        nanosleep(&moment, NULL);
+    }
 }

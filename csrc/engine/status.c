@@ -14,6 +14,8 @@ static const char *const texts[] = {
     "out of memory while a session is built",
     "the step belongs to a delegate that this program does not drive",
     "input values made a step impossible",
+    "the run was cancelled",
+    "the session is closed",
 };
 
 const char *ei_status_text(int status) {

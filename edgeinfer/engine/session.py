@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from threading import Lock
+from time import monotonic_ns
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -18,10 +18,12 @@ from .. import _native, delegates
 from .._call import bind
 from ..board import Board
 from ..board import load as load_board
-from ..errors import PlanError, ShapeError
-from . import peak
+from ..errors import DelegateError, PlanError, ShapeError
+from . import peak, scheduler
+from .deadline import LastResult, Outcome, Rung, Substitute, Times
 from .model import Model
 from .plan import Plan, StepInfo, build
+from .submitted import Run, executor
 from .tensor import Tensor
 from .tuning import Table
 
@@ -95,7 +97,9 @@ class Session:
     by the board's table, where it has one.
     `session[name]` is a numpy view (no copy) of an input or output tensor.
     `hold_gil`: whether `run()` keeps other Python threads waiting; by default where a run is
-    shorter than some 50 us, since getting the GIL back from a busy thread can take 5 ms.
+    shorter than some 50 us, since getting the GIL back from a busy thread can take 5 ms. Such runs
+    take no part in the scheduler. `substitutes`: what stands in for a result that cannot be had by
+    its deadline: other models first, in order, then the last result.
     """
 
     def __init__(
@@ -109,8 +113,10 @@ class Session:
         isa: str | None = None,
         tune: float | str | Path | Table | None = None,
         hold_gil: bool | None = None,
+        substitutes: Sequence[Substitute] = (),
     ) -> None:
         self.board = load_board(board) if isinstance(board, str) else board
+        scheduler.reserve(self.board)
         if isinstance(source, Plan):
             if fallback is not None or tune is not None:
                 what = "fallback was" if tune is None else "kernels were"
@@ -122,30 +128,50 @@ class Session:
                 source.graph, isa=isa, rounding=rounding, fallback=fallback, threads=threads,
                 tune=self.board.tuning if tune is None else tune, board=self.board.name,
             )  # fmt: skip
+        others = [s for s in substitutes if not isinstance(s, LastResult)]
+        self._ladder = [self.plan, *(self._planned(s.source) for s in others)]
         self._create(threads)
+        self._names = {-1: "last", 0: "", **{i + 1: s.name for i, s in enumerate(others)}}
+        self._keep([s for s in substitutes if isinstance(s, LastResult)])
         self.inputs: dict[str, Tensor] = self.plan.inputs
         self.outputs: dict[str, Tensor] = self.plan.outputs
         self._views = self._bind()
         self._segments = self._segment()
         self._lock = Lock()
-        self._pending: deque[tuple[Future[dict[str, np.ndarray]], dict[str, np.ndarray]]] = deque()
+        self._pending: deque[Run] = deque()
+        #: How often each came of runs with a deadline: "ok", "late", "substituted:last", ...
+        self.outcomes: Counter[str] = Counter()
+        self._told = partial(_tell, self.outcomes, self._names, lib.ei_plan_steps(self.plan.handle))
+        self._times: Times | None = None
         self._bind_run(hold_gil)
+
+    def _planned(self, source: Model | Plan) -> Plan:
+        if isinstance(source, Plan):
+            return source
+        return build(source.graph, isa=self.plan.isa, rounding=self.plan.rounding)
 
     def _create(self, threads: int) -> None:
         handle, err = ffi.new("ei_session **"), ffi.new("ei_error *")
-        plan = self.plan
-        if plan.handle is None:
+        plan, plans = self.plan, list(self._ladder)
+        if any(p.handle is None for p in plans):
             raise PlanError(
                 f"the plan is for ISA {plan.isa!r}, this machine has {_native.best_isa()!r}: save "
                 "it and run it there, or plan the model again for this machine"
             )
-        _native.check(lib.ei_session_create(plan.handle, threads, handle, err), err, "session")
+        handles = ffi.new("ei_plan *[]", [p.handle for p in plans])
+        args = ffi.cast("const ei_plan **", handles), len(plans), threads, handle, err
+        _native.check(lib.ei_session_create_ladder(*args), err, "session")
         self.threads = threads
 
-        def destroy(session: Any, _plan: Plan = plan) -> None:
-            lib.ei_session_destroy(session)  # before the plan it points into, kept until now
+        def destroy(session: Any, _plans: list[Plan] = plans) -> None:
+            lib.ei_session_destroy(session)  # before the plans it points into, kept until now
 
         self._handle = ffi.gc(handle[0], destroy)
+
+    def _keep(self, declared: Sequence[LastResult]) -> None:
+        for last in declared:
+            code = lib.ei_session_keep_last(self._handle, round(last.max_age_s * 1e9))
+            _native.check(code, what="session")
 
     def _bind(self) -> dict[str, np.ndarray]:
         ids = [*self.plan.output_ids, *self.plan.input_ids]
@@ -198,64 +224,181 @@ class Session:
             )
         view[...] = value
 
-    def run(self) -> None:
-        """Run once: inputs are read from their views, outputs are in theirs afterwards."""
-        for segment in self._segments:
-            if isinstance(segment, tuple):
-                status = lib.ei_session_run_steps(self._handle, *segment)
-                if status:
-                    _fail(self._handle, self.plan, status)
-            else:
-                segment.run()
+    def run(self, *, deadline: int | None = None) -> Any:
+        """Run once: inputs are read from their views, outputs are in theirs afterwards.
+
+        With a `deadline`, in nanoseconds of `time.monotonic_ns()`, an Outcome says what the outputs
+        are of. RunCancelledError where `cancel()` ended the run.
+        """
+        begun = monotonic_ns()
+        _native.check(lib.ei_session_arm(self._handle), what="run")
+        try:
+            for segment in self._segments:
+                if deadline is not None and monotonic_ns() >= deadline:
+                    return self._substitute(deadline)
+                self._run_segment(segment)
+            lib.ei_session_keep(self._handle, begun)
+        except DelegateError:
+            if deadline is None or "cpu" not in self._names.values():
+                raise
+            return self._substitute(deadline)
+        finally:
+            _native.check(lib.ei_session_disarm(self._handle), what="run")
+        if deadline is None:
+            return None
+        now = monotonic_ns()
+        return self._told(int(now > deadline), 0, lib.ei_plan_steps(self.plan.handle), now - begun)
+
+    def _run_segment(self, segment: tuple[int, int] | Any) -> None:
+        """One of the C engine's, or one of a delegate's; a cancel counts between them, too."""
+        if isinstance(segment, tuple):
+            status = lib.ei_session_run_steps(self._handle, *segment)
+            if status:
+                _fail(self._handle, self.plan, status)
+        else:
+            segment.run()
+            _native.check(lib.ei_session_disarm(self._handle), what="run")
+        _native.check(lib.ei_session_arm(self._handle), what="run")
+
+    def _substitute(self, deadline: int, which: int = 0) -> Outcome:
+        result = ffi.new("ei_result *")
+        status = lib.ei_session_substitute(self._handle, which, deadline, result)
+        _native.check(status, what="substitute")
+        return self._told(result.outcome, result.substitute, 0, result.age_ns)
+
+    def cancel(self) -> bool:
+        """End the run in progress at its next boundary; from any thread, at any moment.
+
+        False where none is. `run()` raises RunCancelledError then; a model's states are as before.
+        """
+        return bool(lib.ei_session_cancel(self._handle))
+
+    def close(self) -> None:
+        """Cancel, wait for the run in progress to end, refuse later ones; from any thread.
+
+        What was submitted is cancelled. Views stay valid; the memory goes with the last of them.
+        """
+        with self._lock:
+            waiting = list(self._pending)
+        for run in reversed(waiting):
+            run.cancel()
+        lib.ei_session_close(self._handle)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def calibrate(
+        self, runs: int = 200, quantile: float = 0.99, segment_s: float = 250e-6
+    ) -> Times:
+        """Measure how long the rest of a run takes at every step: a `quantile` of some runs.
+
+        Steps longer than `segment_s` are cut into shares of at most about that time, where their
+        kernels can be cut; results do not change. The inputs are taken as they are, states are
+        reset. Keep what it returns (`Times.save`) and give it to `times` the next time.
+        """
+        if any(s.delegate for s in self.plan.steps()):
+            raise PlanError("calibrate() needs a plan that the C engine runs alone")
+        plans = tuple(r.measure(runs, quantile, segment_s) for r in self._rungs())
+        self.reset()
+        times = Times(quantile, runs, self.threads, plans)
+        self.times = times
+        return times
+
+    def _rungs(self) -> list[Rung]:
+        return [Rung(self._handle, plan, i) for i, plan in enumerate(self._ladder)]
+
+    @property
+    def times(self) -> Times | None:
+        """What runs with a deadline go by; None: only a deadline that has passed is noticed."""
+        return self._times
+
+    @times.setter
+    def times(self, times: Times) -> None:
+        if times.threads != self.threads or len(times.plans) != len(self._ladder):
+            raise PlanError(
+                f"times of {len(times.plans)} plans with {times.threads} threads; this session has "
+                f"{len(self._ladder)} plans and {self.threads} threads: calibrate() again"
+            )
+        for rung, plan in zip(self._rungs(), times.plans, strict=True):
+            rung.use(plan)
+        self._times = times
+
+    @property
+    def longest_segment(self) -> float | None:
+        """Longest time, in seconds, that a run goes on without looking up; None: not calibrated."""
+        return self._times.longest_segment if self._times is not None else None
+
+    @property
+    def preempted(self) -> int:
+        """How often runs of this session gave way to one with an earlier deadline."""
+        return int(lib.ei_session_preempted(self._handle))
 
     def submit(
-        self, inputs: Mapping[str, np.ndarray] | None = None
-    ) -> Future[dict[str, np.ndarray]]:
+        self, inputs: Mapping[str, np.ndarray] | None = None, *, deadline: int | None = None
+    ) -> Run:
         """Run on a thread of the library; a future of copies of the outputs, by name.
 
         `inputs` are copied in right before the run; those left out keep what they hold. Runs of one
         session come one after the other, in the order they were submitted; runs of several sessions
-        at the same time, as many as there are processors. With asyncio:
-        `await asyncio.wrap_future(session.submit(...))`.
+        at the same time, as many as there are processors, or as the scheduler orders them.
+        With asyncio: `await asyncio.wrap_future(session.submit(...))`. Cancelling the future ends
+        the run even while it is in progress. `deadline` as in `run`: the future's `outcome` says
+        what its result is of.
         """
-        future: Future[dict[str, np.ndarray]] = Future()
+        run = Run(dict(inputs or {}), deadline, ref(self))
         with self._lock:
-            self._pending.append((future, dict(inputs or {})))
+            self._pending.append(run)
             if len(self._pending) == 1:
-                _executor().submit(self._serve)
-        return future
+                executor().submit(self._serve)
+        return run
 
     def _serve(self) -> None:
         """The oldest submitted run; the next has to wait its turn behind other sessions'."""
-        future, inputs = self._pending[0]
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(self._run_on(inputs))
-            except BaseException as exc:
-                future.set_exception(exc)
+        run = self._pending[0]
+        # Armed before the future says that it runs: from then on a cancel counts.
+        closed = lib.ei_session_arm(self._handle)
+        try:
+            if run.set_running_or_notify_cancel():
+                run.finish(partial(self._run_on, run, closed))
+        finally:
+            lib.ei_session_disarm(self._handle)
         with self._lock:
             self._pending.popleft()
             if self._pending:
-                _executor().submit(self._serve)
+                executor().submit(self._serve)
 
-    def _run_on(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        for name, value in inputs.items():
+    def cancel_submitted(self, run: Run) -> None:
+        """End that run, if it is the one in progress."""
+        with self._lock:
+            if self._pending and self._pending[0] is run:
+                self.cancel()
+
+    def _run_on(self, run: Run, closed: int) -> dict[str, np.ndarray]:
+        _native.check(closed, what="submitted run")
+        for name, value in run.inputs.items():
             if name not in self.inputs:
                 raise KeyError(f"no input {name!r}; there are {', '.join(self.inputs)}")
             self[name] = value
-        self.run()
+        run.outcome = self.run(deadline=run.deadline)
         return {name: self._views[name].copy() for name in self.outputs}
 
     def _bind_run(self, hold_gil: bool | None) -> None:
         """`run` as one builtin call, where the C engine runs the whole plan."""
-        if self._segments:
-            return
         if hold_gil is None:
             hold_gil = self._short()
-        run = int(ffi.cast("uintptr_t", ffi.addressof(lib, "ei_session_run")))
+        lib.ei_session_set_unscheduled(self._handle, hold_gil)
+        if self._segments:
+            return
+        run, run_by = (
+            int(ffi.cast("uintptr_t", ffi.addressof(lib, name)))
+            for name in ("ei_session_run", "ei_session_run_by")
+        )
         handle = int(ffi.cast("uintptr_t", self._handle))
         fail = partial(_fail, self._handle, self.plan)
-        self.__dict__["run"] = bind(run, handle, fail, self._handle, hold_gil)
+        self.__dict__["run"] = bind(run, run_by, handle, fail, self._told, self._handle, hold_gil)
 
     def _short(self) -> bool:
         """Whether a run surely takes less than some 50 us, by its arithmetic and its bytes."""
@@ -330,10 +473,15 @@ def _fail(handle: Any, plan: Plan, status: int) -> None:
     _native.check(status, what=f"step {step} ({text})")
 
 
-@cache
-def _executor() -> ThreadPoolExecutor:
-    """The threads of submitted runs, as many as processors: more would only wait for these."""
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), "edgeinfer")
+def _tell(
+    counts: Counter[str], names: Mapping[int, str], steps: int,
+    kind: int, substitute: int, step: int, age_ns: int,
+) -> Outcome:  # fmt: skip
+    """What the C engine says of a run, in words, and counted."""
+    name = ("ok", "late", "substituted")[kind]
+    outcome = Outcome(name, names[substitute], age_ns, bool(substitute) or step >= steps)
+    counts[outcome.name] += 1
+    return outcome
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -150,7 +150,7 @@ def test_a_status_is_raised_by_who_was_named() -> None:
         raise RuntimeError(f"status {status}")
 
     calls: list[Callable[[], None]] = [
-        _call.bind(address, argument, fail, code, False) for argument in (0, 7)
+        _call.bind(address, address, argument, fail, print, code, False) for argument in (0, 7)
     ]
     assert calls[0]() is None
     with pytest.raises(RuntimeError, match="status 7"):

@@ -63,6 +63,21 @@ def test_threads(tmp_path: Path) -> None:
     _run(program, tmp_path / "m.plan", 1000, 3)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_cancels(threads: int, tmp_path: Path) -> None:
+    """Together 10^5 runs cancelled at random moments, then a close in the midst of them."""
+    program = sanitized.program("engine/cancel_runs.c", sanitized.TSAN)
+    build(models.network("int8", size=6)).save(tmp_path / "m.plan")
+    _run(program, tmp_path / "m.plan", 50_000, threads)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_turns(threads: int, tmp_path: Path) -> None:
+    program = sanitized.program("engine/turns.c", sanitized.TSAN)
+    build(models.network("int8")).save(tmp_path / "m.plan")
+    _run(program, tmp_path / "m.plan", threads)
+
+
 @pytest.mark.parametrize("isa", [i for i in _native.isas() if i in ("ref", "avx2", "neon")])
 def test_valgrind(isa: str, tmp_path: Path) -> None:
     valgrind = shutil.which("valgrind")
