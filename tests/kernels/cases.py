@@ -130,6 +130,7 @@ _COUNTS = (*SIZES, 127, 128, 129, 191)
 _SHAPES = (
     ((3, 33), (33,)), ((3, 17), (3, 1)), ((2, 3, 16), (1,)), ((1,), (2, 40)), ((4, 1, 9), (5, 9)),
     ((1, 4, 5, 8), (1, 1, 1, 8)), ((1, 4, 5, 8), (1, 4, 5, 1)), ((2, 1, 65), (1, 3, 65)),
+    ((16,), (3, 30, 16)), ((70, 24), (1, 24)), ((2, 600), (600,)),
 )  # fmt: skip
 _BINARY = {
     "ADD": ("float32", "int32", *EIGHT_BIT), "SUB": ("float32", "int32", *EIGHT_BIT),
@@ -167,7 +168,8 @@ def _binary(dtype: str) -> Iterator[Case]:
     for op, types in _BINARY.items():
         shapes = [((n,), (n,)) for n in _COUNTS] + [((2, n), (2, n)) for n in (5, 40)]
         for seed, pair in enumerate([*shapes, *_SHAPES] if dtype in types else []):
-            yield _case(f"{op} {pair}", op.lower(), _binary_graph(op, dtype, pair, seed))
+            kernels = (f"{op.lower()}_q8", op.lower())[dtype not in EIGHT_BIT :]
+            yield _case(f"{op} {pair}", kernels, _binary_graph(op, dtype, pair, seed))
 
 
 def _pool(dtype: str) -> Iterator[Case]:

@@ -130,10 +130,25 @@ static inline void ei_binary_row_int(const ei_node *n, const ei_binary_row *r) {
     }
 }
 
+/* Joins neighbouring dimensions that both operands walk alike, drops those of one element; returns
+ * how many are left, at least one, outermost first. */
+static inline int ei_binary_join(int64_t *dims, int64_t *a, int64_t *b) {
+    int rank = 0;
+    for (int d = 0; d < EI_MAX_DIMS; d++) {
+        if (dims[d] == 1 && d + 1 < EI_MAX_DIMS) continue;
+        bool joins = rank && a[rank - 1] == a[d] * dims[d] && b[rank - 1] == b[d] * dims[d];
+        if (!joins) dims[rank++] = 1;
+        dims[rank - 1] *= dims[d];
+        a[rank - 1] = a[d], b[rank - 1] = b[d];
+    }
+    return rank;
+}
+
 /* Element of a broadcast operand at which output row `index` begins. */
-static inline int64_t ei_binary_start(const int64_t *dims, const int64_t *strides, int64_t index) {
+static inline int64_t ei_binary_start(int rank, const int64_t *dims, const int64_t *strides,
+                                      int64_t index) {
     int64_t at = 0;
-    for (int d = EI_MAX_DIMS - 2; d >= 0; d--) {
+    for (int d = rank - 2; d >= 0; d--) {
         at += index % dims[d] * strides[d];
         index /= dims[d];
     }
@@ -154,22 +169,22 @@ static inline int ei_binary_walk(const ei_node *n, const ei_work *work,
                                  void (*row)(const ei_node *, const ei_binary_row *)) {
     const ei_tensor *y = n->out[0];
     int64_t dims[EI_MAX_DIMS], a[EI_MAX_DIMS], b[EI_MAX_DIMS], begin, end;
-    if (ei_same_shape(n->in[0], y) && ei_same_shape(n->in[1], y)) {
-        ei_split(ei_count(y), EI_ALIGN, work, &begin, &end);
-        ei_binary_row whole = {begin, begin, begin, end - begin, 1, 1};
-        row(n, &whole);
-        return EI_OK;
-    }
     ei_full_dims(y, dims);
     ei_broadcast_strides(n->in[0], y, a);
     ei_broadcast_strides(n->in[1], y, b);
-    ei_binary_row r = {
-        .n = dims[EI_MAX_DIMS - 1], .step_a = a[EI_MAX_DIMS - 1], .step_b = b[EI_MAX_DIMS - 1]};
+    int rank = ei_binary_join(dims, a, b);
+    ei_binary_row r = {.n = dims[rank - 1], .step_a = a[rank - 1], .step_b = b[rank - 1]};
+    if (rank == 1) {
+        ei_split(r.n, EI_ALIGN, work, &begin, &end);
+        r.y = begin, r.a = begin * r.step_a, r.b = begin * r.step_b, r.n = end - begin;
+        row(n, &r);
+        return EI_OK;
+    }
     ei_split(r.n ? ei_count(y) / r.n : 0, 1, work, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         r.y = i * r.n;
-        r.a = ei_binary_start(dims, a, i);
-        r.b = ei_binary_start(dims, b, i);
+        r.a = ei_binary_start(rank, dims, a, i);
+        r.b = ei_binary_start(rank, dims, b, i);
         row(n, &r);
     }
     return EI_OK;
