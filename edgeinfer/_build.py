@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import cffi
@@ -31,6 +32,12 @@ HEADERS = (
 #: Flags for every file. No contraction: a fused multiply-add rounds once where the definition of
 #: the arithmetic rounds twice. Vector kernels name their fused operations themselves.
 CFLAGS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-ffp-contract=off", "-fvisibility=hidden")
+
+#: After those for reference kernels: loops become vectors, but are not multiplied into variants for
+#: every case. Where the machine's own folders have a file of that name, which then runs instead,
+#: they are the definition and no more. Together that is a sixth of the library.
+REF_CFLAGS = ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic")
+REPLACED_CFLAGS = ("-Os",)
 
 #: Folder name -> flags of the files in it, by machine. A folder for another machine is left out.
 ISA_FLAGS = {
@@ -62,8 +69,15 @@ def sources(target: str | None = None) -> list[tuple[str, tuple[str, ...]]]:
         folders = ISA_FOLDERS.intersection(path.relative_to(CSRC).parts)
         if folders <= flags.keys() and "delegates" not in path.relative_to(CSRC).parts:
             extra = tuple(f for isa in folders for f in flags[isa])
+            if path.parent.name == "ref":
+                extra = _reference_flags(path, flags)
             found.append((str(path.relative_to(ROOT)), CFLAGS + extra))
     return found
+
+
+def _reference_flags(path: Path, isas: Iterable[str]) -> tuple[str, ...]:
+    replaced = any((path.parents[1] / isa / path.name).exists() for isa in isas)
+    return REPLACED_CFLAGS if replaced else REF_CFLAGS
 
 
 def declarations() -> str:

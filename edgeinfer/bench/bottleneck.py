@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..engine.session import StepTime
+from ..engine.steps import StepTime
 
 BOUNDS = ("compute", "memory", "instructions", "overhead")
 _ACTIVATIONS = ("lookup", "hard_swish", "logistic", "tanh", "gelu", "elu", "leaky_relu", "prelu")

@@ -10,7 +10,7 @@ from typing import Any
 from .. import _native
 from ..engine import peak
 from ..engine.model import Model, load
-from ..engine.plan import Plan
+from ..engine.saved import Plan
 from . import turns
 from .figures import Ratio, Summary, ratio, summary
 

@@ -15,7 +15,7 @@ from ..bench import page
 from ..bench.compare import PEERS, Comparison, compare, model_paths
 from ..bench.turns import Job
 from ..engine.model import load
-from ..engine.plan import Plan
+from ..engine.saved import Plan
 from . import text_table
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 
 from ..engine.model import Model, load
-from ..engine.plan import Plan
+from ..engine.saved import Plan
 from ..engine.session import Session
 from ..errors import UnsupportedError
 from . import text_table

@@ -16,8 +16,9 @@ from ..bench import bottleneck
 from ..bench.compare import precision_of
 from ..engine import peak
 from ..engine.model import load
-from ..engine.plan import Plan
-from ..engine.session import Session, StepTime
+from ..engine.saved import Plan
+from ..engine.session import Session
+from ..engine.steps import StepTime
 from . import text_table
 
 

@@ -24,31 +24,9 @@ import numpy as np
 from .. import _native
 from ..errors import PlanError
 from .model import Model
-from .plan import Plan
+from .saved import Plan
 
 ffi, lib = _native.ffi, _native.lib
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a run with a deadline.
-
-    `kind` "ok": the outputs are this run's, in time. "substituted": they are those of `substitute`,
-    "smaller" or "cpu" (computed in this run by that plan) or "last" (of the last whole run).
-    "late": there was no substitute, or no time for any; `valid` says whether the outputs mean
-    anything: they are this run's, or the substitute's, after the deadline. `age_ns` is from the
-    begin of the run that gave the outputs to the end of this one.
-    """
-
-    kind: str
-    substitute: str = ""
-    age_ns: int = 0
-    valid: bool = True
-
-    @property
-    def name(self) -> str:
-        """As it is counted: "ok", "late", "late:last", "substituted:smaller", ..."""
-        return f"{self.kind}:{self.substitute}" if self.substitute else self.kind
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UnsupportedError
-from .graph import Graph
-from .metadata import Normalisation, read_labels, read_metadata
-from .ops import Context, lower
-from .plan import Plan
-from .tensor import Tensor
-from .tflite import read_tflite
+from .saved import Plan
+
+if TYPE_CHECKING:
+    from .graph import Graph
+    from .metadata import Normalisation
+    from .tensor import Tensor
 
 
 @dataclass(eq=False)
@@ -54,6 +53,8 @@ class Model:
 
         Counted are convolutions, dense layers and LSTM, of the operators our kernels know.
         """
+        from .ops import Context, lower
+
         found: Counter[str] = Counter()
         for node in self.graph.nodes:
             try:
@@ -84,6 +85,12 @@ def load(path: str | Path) -> Model | Plan:
 
 def from_tflite(data: Any, path: str = "model") -> Model:
     """A Model from the bytes of a .tflite file; `path` names it in errors."""
+    # Imported here: who opens a saved plan needs none of it, and starts the sooner.
+    import hashlib
+
+    from .metadata import read_labels, read_metadata
+    from .tflite import read_tflite
+
     found = read_tflite(data, path)
     digest = hashlib.sha256(data).hexdigest()
     model = Model(found.graph, path, digest, "tflite", found.description, found.signature)

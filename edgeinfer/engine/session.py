@@ -4,97 +4,42 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from time import monotonic_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
 
-from .. import _native, delegates
+from .. import _native
 from .._call import bind
-from ..board import Board
-from ..board import load as load_board
 from ..errors import DelegateError, PlanError, ShapeError
-from . import peak, scheduler
-from .deadline import LastResult, Outcome, Rung, Substitute, Times
-from .model import Model
-from .plan import Plan, StepInfo, build
-from .submitted import Run, executor
+from .outcome import Outcome
+from .saved import Plan, StepInfo, fail, stored_bytes
 from .tensor import Tensor
-from .tuning import Table
+
+# Imported where they are used: who runs a saved plan starts without them.
+if TYPE_CHECKING:
+    from ..board import Board
+    from .deadline import CpuPlan, LastResult, Rung, SmallerModel, Substitute, Times
+    from .model import Model
+    from .steps import Placement, StepTime
+    from .submitted import Run
+    from .tuning import Table
 
 ffi, lib = _native.ffi, _native.lib
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Who runs one step: `kernel` of the C engine, or `delegate`."""
-
-    step: str
-    kernel: str
-    delegate: str
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """What one step took and what it could: its place under the machine's roofline.
-
-    `microseconds` is the median over the profiled runs. `macs` are its multiply-accumulates (0
-    where it has none), in arithmetic of `dtype`; `bytes` all its tensors, constants included, each
-    once. `compute_us` and `memory_us` are the least time either takes at the measured peak and read
-    bandwidth (Williams, Waterman, Patterson 2009: the roofline); None where the peak is not known.
-    """
-
-    step: str
-    kernel: str
-    microseconds: float
-    macs: int
-    dtype: str
-    bytes: int
-    compute_us: float | None
-    memory_us: float
-
-    @property
-    def peak_share(self) -> float | None:
-        """Multiply-accumulates a second over the machine's peak, 0..1."""
-        if self.compute_us is None or not self.macs or self.microseconds <= 0:
-            return None
-        return self.compute_us / self.microseconds
-
-    @property
-    def intensity(self) -> float:
-        """Multiply-accumulates per byte: the x axis of a roofline."""
-        return self.macs / self.bytes if self.bytes else 0.0
-
-    @property
-    def roof_us(self) -> float:
-        """The least time the machine needs: for arithmetic or for memory, whichever is more."""
-        return max(self.compute_us or 0.0, self.memory_us)
-
-    @property
-    def bound(self) -> str:
-        """What holds the step back.
-
-        "compute" or "memory", whichever roof it comes within 40 % of; below that "overhead" for a
-        step of under a microsecond, else "instructions": loads, shuffles, rounding, tables.
-        """
-        if self.roof_us < 0.4 * self.microseconds:
-            return "overhead" if self.microseconds < 1 else "instructions"
-        return "compute" if (self.compute_us or 0.0) >= self.memory_us else "memory"
 
 
 class Session:
     """Runs one plan. Everything is allocated here; `run()` allocates nothing.
 
     `source` is a Model (planned here for this machine) or a Plan. `board` names the board whose
-    ISA and delegates apply ("host": this machine). `threads` 1..64. `rounding` "xnnpack" (default)
-    or "tflite". `fallback` names delegates for what our kernels do not cover; without it such a
-    model is refused. `tune` chooses kernels by measurement or table, see `plan.build`; by default
-    by the board's table, where it has one.
+    ISA, table and cores apply (default for a Model: "host", this machine; for a Plan: none).
+    `threads` 1..64. `rounding` "xnnpack" (default) or "tflite". `fallback` names delegates for what
+    our kernels do not cover; without it such a model is refused. `tune` chooses kernels by
+    measurement or table, see `plan.build`; by default by the board's table, where it has one.
     `session[name]` is a numpy view (no copy) of an input or output tensor.
     `hold_gil`: whether `run()` keeps other Python threads waiting; by default where a run is
     shorter than some 50 us, since getting the GIL back from a busy thread can take 5 ms. Such runs
@@ -105,7 +50,7 @@ class Session:
     def __init__(
         self,
         source: Model | Plan,
-        board: str | Board = "host",
+        board: str | Board | None = None,
         threads: int = 1,
         *,
         rounding: str = "xnnpack",
@@ -115,24 +60,21 @@ class Session:
         hold_gil: bool | None = None,
         substitutes: Sequence[Substitute] = (),
     ) -> None:
-        self.board = load_board(board) if isinstance(board, str) else board
-        scheduler.reserve(self.board)
+        self._board = board
+        if board is not None or not isinstance(source, Plan):
+            self._reserve()
         if isinstance(source, Plan):
             if fallback is not None or tune is not None:
                 what = "fallback was" if tune is None else "kernels were"
                 raise PlanError(f"a plan's {what} chosen when it was compiled; omit it here")
             self.plan = source
         else:
-            isa = isa or self.board.usable_isa()
-            self.plan = build(
-                source.graph, isa=isa, rounding=rounding, fallback=fallback, threads=threads,
-                tune=self.board.tuning if tune is None else tune, board=self.board.name,
-            )  # fmt: skip
-        others = [s for s in substitutes if not isinstance(s, LastResult)]
+            self.plan = self._build(source, isa, rounding, fallback, threads, tune)
+        others, last = _kinds(substitutes)
         self._ladder = [self.plan, *(self._planned(s.source) for s in others)]
         self._create(threads)
         self._names = {-1: "last", 0: "", **{i + 1: s.name for i, s in enumerate(others)}}
-        self._keep([s for s in substitutes if isinstance(s, LastResult)])
+        self._keep(last)
         self.inputs: dict[str, Tensor] = self.plan.inputs
         self.outputs: dict[str, Tensor] = self.plan.outputs
         self._views = self._bind()
@@ -145,9 +87,41 @@ class Session:
         self._times: Times | None = None
         self._bind_run(hold_gil)
 
+    @cached_property
+    def board(self) -> Board:
+        """The board named; "host" where none was."""
+        from ..board import load
+
+        name = self._board or "host"
+        return load(name) if isinstance(name, str) else name
+
+    def _reserve(self) -> None:
+        from . import scheduler
+
+        scheduler.reserve(self.board)
+
+    def _build(
+        self,
+        model: Model,
+        isa: str | None,
+        rounding: str,
+        fallback: str | Sequence[str] | None,
+        threads: int,
+        tune: float | str | Path | Table | None,
+    ) -> Plan:
+        from .plan import build
+
+        return build(
+            model.graph, isa=isa or self.board.usable_isa(), rounding=rounding, fallback=fallback,
+            tune=self.board.tuning if tune is None else tune, threads=threads,
+            board=self.board.name,
+        )  # fmt: skip
+
     def _planned(self, source: Model | Plan) -> Plan:
         if isinstance(source, Plan):
             return source
+        from .plan import build
+
         return build(source.graph, isa=self.plan.isa, rounding=self.plan.rounding)
 
     def _create(self, threads: int) -> None:
@@ -189,6 +163,8 @@ class Session:
     def _segment(self) -> list[tuple[int, int] | Any]:
         """Runs of C steps (first, count), and the delegates' executables between them."""
         segments: list[tuple[int, int] | Any] = []
+        if not self.plan.delegated:
+            return segments
         first = 0
         steps = list(self.plan.steps())
         for step in steps:
@@ -202,6 +178,8 @@ class Session:
         return segments
 
     def _executable(self, step: StepInfo) -> Any:
+        from .. import delegates
+
         name, data = self.plan.part(lib.ei_plan_step_delegate(self.plan.handle, step.index))
         inputs = [self._view(i) for i in step.inputs]
         outputs = [self._view(i) for i in step.outputs]
@@ -254,7 +232,7 @@ class Session:
         if isinstance(segment, tuple):
             status = lib.ei_session_run_steps(self._handle, *segment)
             if status:
-                _fail(self._handle, self.plan, status)
+                fail(self._handle, self.plan, status)
         else:
             segment.run()
             _native.check(lib.ei_session_disarm(self._handle), what="run")
@@ -303,11 +281,15 @@ class Session:
             raise PlanError("calibrate() needs a plan that the C engine runs alone")
         plans = tuple(r.measure(runs, quantile, segment_s) for r in self._rungs())
         self.reset()
+        from .deadline import Times
+
         times = Times(quantile, runs, self.threads, plans)
         self.times = times
         return times
 
     def _rungs(self) -> list[Rung]:
+        from .deadline import Rung
+
         return [Rung(self._handle, plan, i) for i, plan in enumerate(self._ladder)]
 
     @property
@@ -348,6 +330,8 @@ class Session:
         the run even while it is in progress. `deadline` as in `run`: the future's `outcome` says
         what its result is of.
         """
+        from .submitted import Run, executor
+
         run = Run(dict(inputs or {}), deadline, ref(self))
         with self._lock:
             self._pending.append(run)
@@ -357,6 +341,8 @@ class Session:
 
     def _serve(self) -> None:
         """The oldest submitted run; the next has to wait its turn behind other sessions'."""
+        from .submitted import executor
+
         run = self._pending[0]
         # Armed before the future says that it runs: from then on a cancel counts.
         closed = lib.ei_session_arm(self._handle)
@@ -397,15 +383,15 @@ class Session:
             for name in ("ei_session_run", "ei_session_run_by")
         )
         handle = int(ffi.cast("uintptr_t", self._handle))
-        fail = partial(_fail, self._handle, self.plan)
-        self.__dict__["run"] = bind(run, run_by, handle, fail, self._told, self._handle, hold_gil)
+        failed = partial(fail, self._handle, self.plan)
+        self.__dict__["run"] = bind(run, run_by, handle, failed, self._told, self._handle, hold_gil)
 
     def _short(self) -> bool:
         """Whether a run surely takes less than some 50 us, by its arithmetic and its bytes."""
         seconds = 0.0
         for step in self.plan.steps():
             used = [self.plan.tensor(i) for i in (*step.inputs, *step.outputs) if i >= 0]
-            seconds += step.macs / 10e9 + sum(map(_bytes, used)) / 5e9 + 3e-7
+            seconds += step.macs / 10e9 + sum(map(stored_bytes, used)) / 5e9 + 3e-7
             if seconds >= 50e-6:  # most models are known to be long after a step or two
                 return False
         return True
@@ -426,6 +412,8 @@ class Session:
 
     def placement(self) -> list[Placement]:
         """Who runs each step, in order."""
+        from .steps import Placement
+
         return [Placement(s.name, s.kernel, s.delegate) for s in self.plan.steps()]
 
     def profile(self, runs: int = 20) -> list[StepTime]:
@@ -433,44 +421,21 @@ class Session:
 
         PlanError for a plan with steps of a delegate, which the C engine cannot time.
         """
-        steps = list(self.plan.steps())
-        if any(s.delegate for s in steps):
-            raise PlanError("profile() needs a plan that the C engine runs alone")
-        ns = ffi.new("uint64_t[]", max(len(steps), 1))
-        times = np.zeros((max(runs, 1), len(steps)))
-        for row in times:
-            status = lib.ei_session_profile(self._handle, ns, len(steps))
-            if status:
-                _fail(self._handle, self.plan, status)
-            row[:] = np.frombuffer(ffi.buffer(ns), np.uint64)[: len(steps)]
-        medians = np.median(times, axis=0) / 1e3
-        made = set(self.plan.input_ids).union(*(s.outputs for s in steps))
-        return [self._step_time(s, float(us), made) for s, us in zip(steps, medians, strict=True)]
+        from .steps import profile
 
-    def _step_time(self, step: StepInfo, microseconds: float, made: set[int]) -> StepTime:
-        """Constants come from where the whole plan fits, what was just made from nearer by."""
-        sizes = {i: _bytes(self.plan.tensor(i)) for i in (*step.inputs, *step.outputs) if i >= 0}
-        size, fresh = sum(sizes.values()), sum(n for i, n in sizes.items() if i in made)
-        dtype = self.plan.tensor(step.inputs[0]).dtype if step.inputs[:1] > (-1,) else ""
-        known = dtype in ("float32", "int8", "uint8")
-        rate = peak.macs_per_second(self.plan.isa, dtype, self.threads) if known else None
-        seconds = self._seconds_to_read(fresh, size)
-        seconds += self._seconds_to_read(size - fresh, len(self.plan.bytes) + self.arena_bytes)
-        limits = (None if rate is None else 1e6 * step.macs / rate), 1e6 * seconds
-        return StepTime(step.name, step.kernel, microseconds, step.macs, dtype, size, *limits)
-
-    def _seconds_to_read(self, size: int, footprint: int) -> float:
-        """Least time for `size` bytes out of a footprint, whose size says which cache has it."""
-        rounded = max(4096, 1 << max(footprint - 1, 0).bit_length())  # few sizes are measured
-        return size / peak.bytes_per_second(rounded, self.threads)
+        return profile(self.plan, self._handle, self.threads, runs)
 
 
-def _fail(handle: Any, plan: Plan, status: int) -> None:
-    """Raise what a run's status says, with the step's name."""
-    step = lib.ei_session_failed_step(handle)
-    name = lib.ei_plan_step_name(plan.handle, step)
-    text = ffi.string(name).decode(errors="replace") if name != ffi.NULL else "?"
-    _native.check(status, what=f"step {step} ({text})")
+def _kinds(
+    substitutes: Sequence[Substitute],
+) -> tuple[list[SmallerModel | CpuPlan], list[LastResult]]:
+    """Those that compute, and those that give the last result."""
+    if not substitutes:
+        return [], []
+    from .deadline import LastResult
+
+    others = [s for s in substitutes if not isinstance(s, LastResult)]
+    return others, [s for s in substitutes if isinstance(s, LastResult)]
 
 
 def _tell(
@@ -482,7 +447,3 @@ def _tell(
     outcome = Outcome(name, names[substitute], age_ns, bool(substitute) or step >= steps)
     counts[outcome.name] += 1
     return outcome
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.count if tensor.dtype == "blob" else tensor.bytes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import scheduler
-from .deadline import Outcome
+from .outcome import Outcome
 
 if TYPE_CHECKING:
     from .session import Session

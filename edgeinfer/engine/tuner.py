@@ -24,7 +24,7 @@ from .ops import Step
 from .tensor import Tensor
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .saved import Plan
 
 ffi, lib = _native.ffi, _native.lib
 

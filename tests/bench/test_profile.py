@@ -14,7 +14,7 @@ from edgeinfer import _native
 from edgeinfer.bench import bottleneck
 from edgeinfer.cli import main
 from edgeinfer.engine.plan import Plan, build
-from edgeinfer.engine.session import StepTime
+from edgeinfer.engine.steps import StepTime
 from edgeinfer.pipeline.perception import ROAD_MODEL
 
 
