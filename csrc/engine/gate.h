@@ -16,6 +16,12 @@ typedef struct ei_turn {
     uint32_t yield; /* an earlier deadline waits for this turn's cores */
     int cores;
     bool inside;
+    bool returns;    /* the session's next run followed at once, last time */
+    uint64_t tenure; /* since when it has had its turn, run after run, ns */
+    uint64_t left;   /* when it left, ns */
+    int thread;      /* that runs, as the kernel numbers it */
+    int lent;        /* it has the class of one that waits for it; its own were: */
+    int policy, priority;
 } ei_turn;
 
 extern int ei_gate_limit; /* cores that runs may use at a time; 0: no limit, no gate */

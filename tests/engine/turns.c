@@ -1,5 +1,6 @@
 /* The scheduler: turns PLAN THREADS. Status 1 when runs come in another order than that of their
  * deadlines, when one does not give way, or when its result changes by that. */
+#define _GNU_SOURCE
 #include "../read_file.h"
 #include "engine/gate.h"
 
@@ -61,6 +62,54 @@ static void test_yield(void) {
     EXPECT(!ei_gate_yield(&turn, UINT64_MAX, &never, 1)); /* back only once the other left */
     EXPECT(count == 1 && !ei_gate_wanted(&turn));
     ei_gate_leave(&turn);
+    pthread_join(thread, NULL);
+}
+
+/* One that comes back at once keeps its turn for a while, not for ever. */
+static void test_tenure(void) {
+    pthread_t thread;
+    uint64_t background = UINT64_MAX;
+    ei_turn turn = {0};
+    count = 0;
+    EXPECT(!ei_gate_enter(&turn, 1, UINT64_MAX, UINT64_MAX, &never, 1));
+    pthread_create(&thread, NULL, takes_a_turn, &background);
+    await_waiting(1);
+    while (ei_scheduler_waiting()) {
+        ei_gate_leave(&turn);
+        EXPECT(!ei_gate_enter(&turn, 1, UINT64_MAX, UINT64_MAX, &never, 1));
+    }
+    ei_gate_leave(&turn);
+    pthread_join(thread, NULL);
+    EXPECT(count == 1);
+}
+
+static void *has_a_normal_class(void *argument) {
+    ei_turn turn = {0};
+    const struct sched_param none = {0};
+    sched_setscheduler(0, SCHED_OTHER, &none);
+    EXPECT(!ei_gate_enter(&turn, 1, UINT64_MAX, UINT64_MAX, &never, 1));
+    __atomic_store_n((int *)argument, 1, __ATOMIC_RELEASE);
+    while (!ei_gate_wanted(&turn)) sched_yield();
+    while (!ei_scheduler_waiting()) sched_yield(); /* has had the lock since it was wanted */
+    EXPECT(sched_getscheduler(0) == SCHED_FIFO);
+    EXPECT(!ei_gate_yield(&turn, UINT64_MAX, &never, 1));
+    EXPECT(sched_getscheduler(0) == SCHED_OTHER);
+    ei_gate_leave(&turn);
+    return NULL;
+}
+
+/* Where this process may have a real-time class. */
+static void test_lent_class(void) {
+    pthread_t thread;
+    ei_turn turn = {0};
+    const struct sched_param priority = {.sched_priority = 1}, none = {0};
+    int ready = 0;
+    pthread_create(&thread, NULL, has_a_normal_class, &ready);
+    while (!__atomic_load_n(&ready, __ATOMIC_ACQUIRE)) sched_yield();
+    EXPECT(!sched_setscheduler(0, SCHED_FIFO, &priority));
+    EXPECT(!ei_gate_enter(&turn, 1, 100, UINT64_MAX, &never, 1));
+    ei_gate_leave(&turn);
+    sched_setscheduler(0, SCHED_OTHER, &none);
     pthread_join(thread, NULL);
 }
 
@@ -153,6 +202,11 @@ int main(int argc, char **argv) {
     }
     test_order();
     test_yield();
+    test_tenure();
+    const struct sched_param priority = {.sched_priority = 1}, none = {0};
+    bool realtime = !sched_setscheduler(0, SCHED_FIFO, &priority);
+    sched_setscheduler(0, SCHED_OTHER, &none);
+    if (realtime) test_lent_class();
     test_giving_up();
     test_sessions(plan, atoi(argv[2]));
     ei_plan_close(plan);
