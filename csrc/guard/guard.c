@@ -84,14 +84,18 @@ static uint32_t examine(const ei_guard *g, const ei_guard_command *c) {
         !within(c->brake, 0.0f, 1.0f))
         return EI_GUARD_RANGE;
     if (g->state != EI_GUARD_WAITING && c->count == g->wanted.count) return EI_GUARD_FROZEN;
+    if (g->limits.age_ns && c->age_ns > g->limits.age_ns) return EI_GUARD_STALE;
     return EI_GUARD_OK;
 }
 
-/* Looks at the heartbeat and at the time spent in SAFE. */
+/* Looks at the heartbeat, at the age of what is being sent, and at the time spent in SAFE. What was
+ * taken is not older than age_ns, so that the sum cannot run over. */
 static void watch(ei_guard *g) {
     const ei_guard_limits *l = &g->limits;
-    if (g->state == EI_GUARD_ACTIVE && g->now_ns - g->good_ns > l->heartbeat_ns)
-        enter_safe(g, EI_GUARD_HEARTBEAT);
+    uint64_t since = g->now_ns - g->good_ns;
+    if (g->state == EI_GUARD_ACTIVE && since > l->heartbeat_ns) enter_safe(g, EI_GUARD_HEARTBEAT);
+    if (g->state == EI_GUARD_ACTIVE && l->age_ns && since + g->wanted.age_ns > l->age_ns)
+        enter_safe(g, EI_GUARD_STALE);
     if (g->state == EI_GUARD_SAFE && g->now_ns - g->safe_since_ns > l->safe_ns)
         enter(g, EI_GUARD_SILENT, EI_GUARD_TIMEOUT);
 }

@@ -7,7 +7,7 @@
  *     on a command:   ei_guard_offer(&guard, &command, now_ns);
  *     every period:   if (ei_guard_output(&guard, now_ns, &command)) send(&command);
  *
- *            first good command              heartbeat lost, clock went back
+ *            first good command       heartbeat lost, data too old, clock went back
  *     WAITING ----------------> ACTIVE  --------------------------------------> SAFE
  *                                  ^   `recover` good commands in a row          |
  *                                  '---------------------------------------------+
@@ -47,7 +47,8 @@ typedef enum ei_guard_reason {
     EI_GUARD_RATE = 8,       /* a change was cut to its rate */
     EI_GUARD_BOTH = 9,       /* throttle beside brake: the brake wins */
     EI_GUARD_SILENCED = 10,  /* offered while SILENT */
-    EI_GUARD_REASONS = 11
+    EI_GUARD_STALE = 11,     /* the data behind the command are too old */
+    EI_GUARD_REASONS = 12
 } ei_guard_reason;
 
 typedef struct ei_guard_limits {
@@ -58,13 +59,15 @@ typedef struct ei_guard_limits {
     float safe_brake;                         /* 0..brake_max, in state SAFE */
     uint64_t heartbeat_ns;                    /* longest time without a good command */
     uint64_t safe_ns;                         /* longest time in SAFE */
+    uint64_t age_ns;  /* largest age of the data behind what is sent; 0: not looked at */
     uint64_t step_ns; /* longest time a rate limit may count at once, e.g. two periods */
     uint32_t recover; /* good commands in a row that end SAFE, at least 1 */
 } ei_guard_limits;
 
 typedef struct ei_guard_command {
     float steer, throttle, brake;
-    uint32_t count; /* raised by the sender with every command */
+    uint32_t count;  /* raised by the sender with every command */
+    uint64_t age_ns; /* of the data behind it, when it is offered */
 } ei_guard_command;
 
 typedef struct ei_guard {

@@ -1,4 +1,4 @@
-"""The command line: edgeinfer drive | replay | run | inspect | bench | profile | compile."""
+"""The command line: edgeinfer COMMAND, see COMMANDS."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "bench": "latency of a model beside the installed peers",
     "profile": "where the time of a model goes, what bounds it, what to change",
     "compile": "plan a model and save the plan",
+    "prove": "inject faults into a pipeline and time the answer at its actuator",
 }
 
 

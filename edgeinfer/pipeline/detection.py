@@ -15,6 +15,7 @@ from ..errors import UnsupportedError
 from ..image import Detections, ImageTransform, decode_fastestdet, decode_yolo5, nms
 from .lane import LaneFinder
 from .messages import MAX_BOXES, Box, Frame, Message, Objects
+from .monitor import CameraMonitor
 from .stage import Stage, Timing
 
 _OVERLAP = 0.45  # IoU above which the weaker of two boxes of a class is dropped
@@ -159,10 +160,13 @@ class DashcamPerception(Stage):
             self.model, self.board, 1, self.decoder, self.threshold, self.labels
         )
         self.lane = LaneFinder()
+        self._monitor = CameraMonitor()
 
-    def step(self, inputs: Mapping[str, Message]) -> Objects:
-        """Detect and find the lane in the newest frame."""
+    def step(self, inputs: Mapping[str, Message]) -> Objects | None:
+        """Detect and find the lane in the newest frame; nothing where the camera is at fault."""
         frame = inputs["source"]
         assert isinstance(frame, Frame)
+        if self._monitor.fault(frame.image):
+            return None
         boxes = self.detector(frame.image)
         return Objects(frame.seq, frame.stamp_ns, self.lane(frame.image, boxes), boxes)

@@ -33,6 +33,7 @@ class Reason(IntEnum):
     RATE = 8
     BOTH = 9
     SILENCED = 10
+    STALE = 11
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class GuardLimits:
     Rates limit rising throttle and brake and both ways of steering; letting go is free.
     `heartbeat_ms`: longest time without a good command; `safe_ms`: how long the safe command is
     sent then, before silence; `recover`: good commands in a row that end it; `step_ms`: longest
-    time a rate may count at once. `safe_brake`: brake of the safe command.
+    time a rate may count at once. `safe_brake`: brake of the safe command. `age_ms`: largest age of
+    the data behind a command that is sent; 0: what the pipeline's last stage allows it.
     """
 
     steer_max: float = 1.0
@@ -56,6 +58,7 @@ class GuardLimits:
     safe_ms: float = 3000.0
     step_ms: float = 40.0
     recover: int = 3
+    age_ms: float = 0.0
 
 
 class Guard:
@@ -72,7 +75,7 @@ class Guard:
 
     def _limits(self) -> Any:
         given = {f.name: getattr(self.limits, f.name) for f in fields(self.limits)}
-        for name in ("heartbeat", "safe", "step"):
+        for name in ("heartbeat", "safe", "step", "age"):
             ms = given.pop(f"{name}_ms")
             given[f"{name}_ns"] = max(round(ms * 1e6), 0)
         return ffi.new("ei_guard_limits *", given)
@@ -81,9 +84,15 @@ class Guard:
         """Back to WAITING, also from SILENT."""
         lib.ei_guard_arm(self._c)
 
-    def offer(self, command: Command, count: int, now_ns: int) -> Reason:
-        """Give it command number `count` of the sender; Reason.OK where it is taken."""
+    def offer(self, command: Command, count: int, now_ns: int, delay_ns: int = 0) -> Reason:
+        """Give it command number `count` of the sender; Reason.OK where it is taken.
+
+        `delay_ns`: how long the way to the actuator takes. A stamp from the future counts as old;
+        the safe Command derives from no data.
+        """
         c = self._in
+        age = 0 if command.origin is Origin.SAFE else now_ns - command.stamp_ns + delay_ns
+        c.age_ns = age if age >= 0 else 0xFFFFFFFFFFFFFFFF
         c.steer, c.throttle, c.brake = command.steer, command.throttle, command.brake
         c.count = count & 0xFFFFFFFF
         reason = Reason(lib.ei_guard_offer(self._c, c, now_ns))

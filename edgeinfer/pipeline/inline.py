@@ -204,10 +204,11 @@ def is_plant(source: Any, sink: Any) -> bool:
 
 
 def guard_event(
-    now: int, used: dict[str, int] | None, sent: Command | None, count: int, text: str, start: int
-) -> Event:
-    """The event of one period of the guard."""
+    now: int, used: dict[str, int] | None, sent: Command | None, count: int, text: str, start: int,
+    delay: int = 0,
+) -> Event:  # fmt: skip
+    """The event of one period of the guard; `delay`: of the way to the actuator."""
     if sent is None:
-        return Event("guard", Mode.WAIT, now, start, inputs=used, text=text)
+        return Event("guard", Mode.WAIT, now, start, delay, used, text=text)
     age = now - sent.stamp_ns
-    return Event("guard", Mode.RUN, now, start, 0, used, count, sent.seq, age, text=text)
+    return Event("guard", Mode.RUN, now, start, delay, used, count, sent.seq, age, text=text)

@@ -31,12 +31,17 @@ class Mode(str, Enum):
     HELD = "held"  # last valid inputs once more
     SAFE = "safe"  # the safe Command
     WAIT = "wait"  # nothing new to work on
-    STALE = "stale"  # the newest inputs are too old
+    STALE = "stale"  # the newest inputs are too old, from the future, or damaged
     BUSY = "busy"  # still at work on an earlier release
+    LOST = "lost"  # of the guard: the command could not be handed to the actuator
 
 
 #: Modes that give or may give a message; the others are counted only.
 WORKING = (Mode.RUN, Mode.HELD, Mode.SAFE)
+
+
+#: How far a stamp may lie ahead: clocks are read in different processes.
+FUTURE_NS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,9 @@ class Runner:
         complete = all(name in newest for name in self.stage.inputs)
         fresh = any(m.number != self._used.get(name) for name, m in newest.items())
         if complete and fresh:
-            oldest = min(m.message.stamp_ns for m in newest.values())
-            if now_ns - oldest <= self.stage.timing.max_age_ns:
+            ages = [now_ns - m.message.stamp_ns for m in newest.values()]
+            # One from the future has a wrong clock: it would pass for fresh long after it is not.
+            if max(ages) <= self.stage.timing.max_age_ns and min(ages) >= -FUTURE_NS:
                 return Mode.RUN
         if self.commands and self._last is not None:
             return Mode.HELD

@@ -15,6 +15,7 @@ from ..engine.model import load
 from ..engine.session import Session
 from ..errors import ModelError, ShapeError
 from .messages import Frame, Message, Objects, Road
+from .monitor import CameraMonitor
 from .stage import Stage, Timing
 
 #: The network that tools/train_road.py made for the CarRacing scene.
@@ -54,13 +55,14 @@ class RoadPerception(Stage):
         self._image = self.session[self._in][0]
         out = self.session.outputs[self._out]
         self._scale, self._zero = out.scale, out.zero
+        self._monitor = CameraMonitor()
         if out.count != len(self._mean) + 1:
             raise ModelError(
                 f"{self.path}: {out.count} outputs, {len(self._mean) + 1} expected from its .json"
             )
 
-    def step(self, inputs: Mapping[str, Message]) -> Objects:
-        """The road in the newest frame."""
+    def step(self, inputs: Mapping[str, Message]) -> Objects | None:
+        """The road in the newest frame; nothing where the camera is at fault."""
         frame = inputs["source"]
         assert isinstance(frame, Frame)
         if frame.image.shape != self._image.shape:
@@ -70,7 +72,10 @@ class RoadPerception(Stage):
             )
         self._image[...] = frame.image
         self.session.run()
-        return Objects(frame.seq, frame.stamp_ns, self._road())
+        road = self._road()
+        if self._monitor.fault(frame.image, road.speed_mps):
+            return None
+        return Objects(frame.seq, frame.stamp_ns, road)
 
     def _road(self) -> Road:
         raw = self.session[self._out].reshape(-1).astype(np.float32)

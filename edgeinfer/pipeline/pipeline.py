@@ -15,6 +15,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ class Log:
     ) -> None:
         self.collector = Collector()
         self._recorder, self._trace, self._on_event = recorder, trace, on_event
+
+    @property
+    def troubles(self) -> list[str]:
+        """What went wrong with the record."""
+        return [self._recorder.trouble] if self._recorder and self._recorder.trouble else []
 
     def event(self, event: Event, time_ns: int) -> None:
         """Count it, keep it."""
@@ -91,10 +97,16 @@ class Pipeline:
     ) -> None:
         self.stages = order(stages)
         self.source, self.sink = source, sink
-        self.limits = guard or GuardLimits()
         self.board = board if isinstance(board, Board) else boards.load(board)
         self.commands = commands or _last(self.stages)
+        self.limits = self._limits(guard or GuardLimits())
         self.notes = notes
+
+    def _limits(self, given: GuardLimits) -> GuardLimits:
+        """With the largest age of data: what the last stage takes, its budget, and a period."""
+        last = next(s.timing for s in self.stages if s.name == self.commands)
+        age = last.max_age_ms + last.budget_ms + last.period_ns / 1e6
+        return given if given.age_ms else replace(given, age_ms=age)
 
     @property
     def timings(self) -> list[tuple[str, Timing]]:
@@ -172,7 +184,8 @@ class Pipeline:
             _close(opened)
         if tracer is not None and trace is not None:
             tracer.write(trace)
-        return log.collector.report(self.timings, guard.counters, wall, warnings=burst.warnings)
+        warnings = [*burst.warnings, *log.troubles]
+        return log.collector.report(self.timings, guard.counters, wall, warnings=warnings)
 
     def run_processes(
         self,

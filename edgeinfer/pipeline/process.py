@@ -103,6 +103,16 @@ class Supervisor:
             for name, words in said.items()
             if words.get("dropped")
         ]
+        self.warnings += [
+            f"{name}: {words[key]} {what}"
+            for name, words in said.items()
+            for key, what in (
+                ("damaged", "messages taken in were damaged"),
+                ("unsent", "commands could not be sent: the bus was down"),
+            )
+            if words.get(key)
+        ]
+        self.warnings += self.log.troubles
         counters: dict[str, int] = said[GUARD].get("guard") or {}
         return self.log.collector.report(
             self.pipeline.timings, counters, wall, self.crashed, self.warnings

@@ -67,6 +67,7 @@ class Recorder:
         chunk_bytes: int = _CHUNK,
     ) -> None:
         self.path, self._png = Path(path), png
+        self.trouble = ""  # why nothing more is written
         self._file = open(path, "wb")  # noqa: SIM115 - closed by close()
         self._writer: Any = _mcap().writer.Writer(self._file, chunk_size=chunk_bytes)
         self._writer.start(profile="edgeinfer", library="edgeinfer")
@@ -90,11 +91,16 @@ class Recorder:
         return self._channels[topic]
 
     def _add(self, channel: int, count: int, data: bytes, time_ns: int) -> None:
-        self._writer.add_message(channel, time_ns, data, time_ns, count & 0xFFFFFFFF)
-        self._file.flush()  # the writer hands over whole chunks: what is written is readable
+        try:
+            self._writer.add_message(channel, time_ns, data, time_ns, count & 0xFFFFFFFF)
+            self._file.flush()  # the writer hands over whole chunks: what is written is readable
+        except OSError as exc:  # a full disk stops the record, not the vehicle
+            self.trouble = f"{self.path}: the record ends early ({exc.strerror or exc})"
 
     def message(self, topic: str, count: int, message: Message, time_ns: int) -> None:
         """Number `count` of publisher `topic`."""
+        if self.trouble:
+            return
         if self._png and isinstance(message, Frame):
             channel = self._channel(topic, "edgeinfer.Frame", "edgeinfer-png")
             self._add(channel, count, _to_png(message), time_ns)
@@ -104,13 +110,20 @@ class Recorder:
 
     def event(self, event: Event, time_ns: int) -> None:
         """What a stage did at a release."""
+        if self.trouble:
+            return
         self._add(self._channel(EVENTS, "edgeinfer.Event", "json"), 0, event.to_json(), time_ns)
 
     def close(self) -> None:
         """Finish the file: index and footer."""
-        if not self._file.closed:
-            self._writer.finish()
+        if self._file.closed:
+            return
+        try:
+            if not self.trouble:
+                self._writer.finish()
             self._file.close()
+        except OSError as exc:
+            self.trouble = f"{self.path}: the record ends early ({exc.strerror or exc})"
 
     def __enter__(self) -> Recorder:
         return self
@@ -331,8 +344,10 @@ def _repeat(
     if event.stage == "guard":
         for published in inputs.values():
             assert isinstance(published.message, Command)
-            guard.offer(published.message, published.number, event.release_ns)
-        return guard.output(event.release_ns)
+            message, number = published.message, published.number
+            guard.offer(message, number, event.release_ns, event.duration_ns)
+        sent = guard.output(event.release_ns)
+        return None if event.mode is Mode.LOST else sent
     if event.stage in runners and event.mode in WORKING:
         chosen = Mode.RUN if inputs else Mode.HELD
         _, out = runners[event.stage].work(chosen, inputs, event.release_ns)

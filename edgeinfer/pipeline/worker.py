@@ -7,9 +7,10 @@ import json
 import signal
 import sys
 import traceback
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ..errors import DeviceError, MessageError
 from .guard import Guard, GuardLimits
 from .inline import REST, guard_event
 from .loop import WORKING, Event, Mode, Runner
@@ -75,6 +76,7 @@ class Worker:
     def __init__(self, task: Task, outbox: Outbox) -> None:
         self.task, self.outbox = task, outbox
         self._newest: dict[str, Published] = {}
+        self.damaged = 0  # messages taken in that were
 
     def open(self) -> None:
         """Load what is needed."""
@@ -88,7 +90,7 @@ class Worker:
 
     def last_words(self) -> dict[str, Any]:
         """What to tell at the end."""
-        return {"dropped": self.outbox.dropped}
+        return {"dropped": self.outbox.dropped, "damaged": self.damaged}
 
     def wait_start(self) -> int:
         """Wait for the supervisor's word; the time of the first release."""
@@ -111,10 +113,19 @@ class Worker:
         return grid.wait()
 
     def newest(self) -> dict[str, Published]:
-        """The newest message of each input."""
+        """The newest message of each input; one that is damaged is told of and passed over."""
         for name, slot in self.task.inputs.items():
             known = self._newest.get(name)
-            if (known is None or slot.count != known.number) and (found := slot.newest()):
+            if known is not None and slot.count == known.number:
+                continue
+            try:
+                found = slot.newest()
+            except MessageError as exc:
+                self.damaged += 1
+                now = now_ns()
+                self.tell(Event(self.task.name, Mode.STALE, now, now, text=f"{name}: {exc}"), now)
+                continue
+            if found is not None:
                 self._newest[name] = found
         return self._newest
 
@@ -185,7 +196,8 @@ class EndsWorker(Worker):
         self.guard = Guard(task.limits)
         self.source: Any = None
         self.sink: Any = None
-        self._offered = self._sent = 0
+        self._offered = self._sent = self._unsent = 0
+        self._write_ns = self._acted_ns = self._period_ns = 0
 
     def open(self) -> None:
         self.source, self.sink = _opened(self.task.source), _opened(self.task.sink)
@@ -198,11 +210,12 @@ class EndsWorker(Worker):
 
     def last_words(self) -> dict[str, Any]:
         counters = self.guard.counters if self.task.inputs else None
-        return {**super().last_words(), "guard": counters}
+        return {**super().last_words(), "guard": counters, "unsent": self._unsent}
 
     def run(self, start_ns: int) -> None:
         rate = self.source.rate_hz if self.source is not None else self.task.rate_hz
-        grid = PeriodicLoop(start_ns + self.task.offset_ns, round(1e9 / rate))
+        self._period_ns = round(1e9 / rate)
+        grid = PeriodicLoop(start_ns + self.task.offset_ns, self._period_ns)
         frame = self.source.read() if self.source is not None else None
         live = frame is not None and 0 <= now_ns() - frame.stamp_ns < _LIVE_NS
         while not self.stopped():
@@ -228,25 +241,38 @@ class EndsWorker(Worker):
         """One period of the guard and what is behind it."""
         newest, used, text = self.newest(), None, ""
         now = now_ns()
+        # A command is on its way as long as the last one was, and in force until the next has come.
+        pause = now - self._acted_ns - self._period_ns if self._acted_ns else 0
+        delay, self._acted_ns = self._write_ns + max(pause, 0), now
         for name, found in newest.items():
             if found.number != self._offered and isinstance(found.message, Command):
                 self._offered, used = found.number, {name: found.number}
-                text = self.guard.offer(found.message, found.number, now).name.lower()
+                offered = self.guard.offer(found.message, found.number, now, delay)
+                text = offered.name.lower()
         sent = self.guard.output(now)
-        self._send(sent)
+        arrived = self._send(sent)
         text = f"{self.guard.state.name.lower()} {text}".strip()
-        self.tell(guard_event(now, used, sent, self._sent, text, now), now)
+        event = guard_event(now, used, sent if arrived else None, self._sent, text, now, delay)
+        self.tell(event if arrived else replace(event, mode=Mode.LOST), now)
 
-    def _send(self, sent: Command | None) -> None:
-        if sent is None:
-            if self.sink is not None and self.sink is self.source:
-                self.sink.write(REST)  # a simulator's actuators that hear nothing
-            return
-        self._sent += 1
-        if self.sink is not None:
-            self.sink.write(sent)
-        if self.task.record:
-            self.outbox.put(MESSAGE, sent.to_bytes(), "actuator", self._sent, now_ns())
+    def _send(self, sent: Command | None) -> bool:
+        """Hand a command to the actuator; False where its bus is down (tried again next time)."""
+        plant = self.sink is not None and self.sink is self.source
+        begin = now_ns()
+        try:
+            if self.sink is not None and (sent is not None or plant):
+                self.sink.write(sent or REST)  # REST: a simulator's actuators that hear nothing
+        except (OSError, DeviceError):
+            if plant:
+                raise
+            self._unsent += 1
+            return False
+        self._write_ns = 0 if plant else now_ns() - begin
+        if sent is not None:
+            self._sent += 1
+            if self.task.record:
+                self.outbox.put(MESSAGE, sent.to_bytes(), "actuator", self._sent, now_ns())
+        return True
 
 
 def _opened(end: Any) -> Any:

@@ -32,7 +32,7 @@ static const ei_guard_limits usual = {.steer_max = 0.8f,
                                       .recover = 3};
 
 static int offer(float steer, float throttle, float brake, uint64_t now) {
-    ei_guard_command c = {steer, throttle, brake, ++number};
+    ei_guard_command c = {steer, throttle, brake, ++number, 0};
     return ei_guard_offer(&g, &c, now);
 }
 
@@ -171,12 +171,37 @@ static void test_recovery(void) {
 }
 
 static void test_frozen_sender(void) {
-    ei_guard_command c = {0, 0, 0, 77};
+    ei_guard_command c = {0, 0, 0, 77, 0};
     CHECK(ei_guard_init(&g, &usual) == 0);
     CHECK(ei_guard_offer(&g, &c, MS) == EI_GUARD_OK);
     for (uint64_t t = 20; t <= 100; t += 20)
         CHECK(ei_guard_offer(&g, &c, t * MS) == EI_GUARD_FROZEN);
     CHECK(ei_guard_output(&g, 102 * MS, &out) && g.state == EI_GUARD_SAFE);
+}
+
+static int offer_aged(uint64_t age, uint64_t now) {
+    ei_guard_command c = {0, 0.5f, 0, ++number, age * MS};
+    return ei_guard_offer(&g, &c, now * MS);
+}
+
+static void test_old_data(void) {
+    ei_guard_limits l = usual;
+    l.age_ns = 80 * MS;
+    CHECK(ei_guard_init(&g, &usual) == 0); /* 0: not looked at */
+    CHECK(offer_aged(UINT64_MAX / MS, 20) == EI_GUARD_OK && g.state == EI_GUARD_ACTIVE);
+    CHECK(ei_guard_output(&g, 100 * MS, &out) && g.state == EI_GUARD_ACTIVE);
+    CHECK(ei_guard_init(&g, &l) == 0);
+    CHECK(offer_aged(81, 20) == EI_GUARD_STALE && g.state == EI_GUARD_WAITING);
+    CHECK(offer_aged(80, 20) == EI_GUARD_OK && g.state == EI_GUARD_ACTIVE);
+    CHECK(ei_guard_output(&g, 20 * MS, &out) && out.throttle > 0);
+    CHECK(ei_guard_output(&g, 21 * MS, &out) && g.state == EI_GUARD_SAFE && out.throttle == 0);
+    CHECK(g.reason == EI_GUARD_STALE && g.counters[EI_GUARD_STALE] == 2);
+    for (uint64_t t = 40; t <= 80; t += 20) CHECK(offer_aged(10, t) == EI_GUARD_OK);
+    CHECK(g.state == EI_GUARD_ACTIVE);
+    CHECK(ei_guard_output(&g, 150 * MS, &out) && g.state == EI_GUARD_ACTIVE); /* 70 + 10 */
+    CHECK(offer_aged(UINT64_MAX / MS, 150) == EI_GUARD_STALE);                /* from the future */
+    CHECK(ei_guard_output(&g, 151 * MS, &out) && g.state == EI_GUARD_SAFE);
+    CHECK(g.reason == EI_GUARD_STALE);
 }
 
 static void test_safe_keeps_the_brake_that_is_on(void) {
@@ -216,6 +241,7 @@ int main(void) {
     test_a_late_command_does_not_hide_the_loss();
     test_recovery();
     test_frozen_sender();
+    test_old_data();
     test_safe_keeps_the_brake_that_is_on();
     test_clock_goes_back();
     test_counters_saturate();

@@ -112,7 +112,7 @@ def test_what_must_not_travel_does_not(message: Message) -> None:
 
 def test_errors_name_what_was_found() -> None:
     data = Command(1, 2, 0.0, 0.0, 0.0).to_bytes()
-    with pytest.raises(MessageError, match="Frame: found b'CMND' version 1"):
+    with pytest.raises(MessageError, match="Frame: found b'CMND' version 2"):
         Frame.from_bytes(data)
     with pytest.raises(MessageError, match="Command: found b'CMND' version 9"):
         Command.from_bytes(data[:4] + b"\x09\x00" + data[6:])
