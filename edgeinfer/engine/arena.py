@@ -26,7 +26,7 @@ class Life:
 
 
 def place(lives: Sequence[Life]) -> tuple[list[int], int]:
-    """Offsets of the buffers, each a multiple of ALIGN, and the arena's size in bytes."""
+    """Offsets of the buffers, each a multiple of its alignment, and the arena's size in bytes."""
     offsets = [0] * len(lives)
     placed: list[tuple[int, int, Life]] = []
     for i in sorted(range(len(lives)), key=lambda k: (-lives[k].size, lives[k].first, k)):
@@ -37,11 +37,16 @@ def place(lives: Sequence[Life]) -> tuple[list[int], int]:
 
 
 def _lowest_gap(life: Life, placed: Sequence[tuple[int, int, Life]]) -> int:
-    offset = 0
+    offset, align = 0, _alignment(life.size)
     for start, end, other in placed:
         if not life.meets(other):
             continue
         if offset + life.size <= start:
             break
-        offset = max(offset, -(-end // ALIGN) * ALIGN)
+        offset = max(offset, -(-end // align) * align)
     return offset
+
+
+def _alignment(size: int) -> int:
+    """ALIGN, or the least power of two that holds a smaller buffer: those share a cache line."""
+    return min(ALIGN, max(8, 1 << max(size - 1, 0).bit_length()))

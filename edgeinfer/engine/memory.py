@@ -140,13 +140,22 @@ def _write_in_place(layout: _Layout) -> None:
         if (
             source is not None
             and layout.movable(source)
-            and not target.state
             and source.bytes == target.bytes
-            and layout.alone(target)
+            and _begins_at(layout, target, i)
             and _dies_at(layout, source, i)
             and sum(t is source for t in step.inputs) == 1
         ):
             layout.merge(target, source)
+
+
+def _begins_at(layout: _Layout, tensor: Tensor, step: int) -> bool:
+    """Whether the tensor is all of its buffer, under any number of names, and none is used before
+    `step` or keeps its value from run to run."""
+    buffer, _ = layout.where[id(tensor)]
+    return buffer.size == tensor.bytes and all(
+        not m.state and id(m) not in layout.inputs and min(layout.uses(m), default=step) >= step
+        for m in buffer.members
+    )
 
 
 def _dies_at(layout: _Layout, tensor: Tensor, step: int) -> bool:

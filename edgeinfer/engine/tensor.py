@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +13,8 @@ DTYPES = ("float32", "float16", "int8", "uint8", "int16", "int32", "int64", "boo
 RESOURCE = "resource"
 
 
-class Quantisation(NamedTuple):
+@dataclass(eq=False)
+class Quantisation:
     """Affine quantisation, real = scale * (q - zero), as in the TFLite 8-bit specification.
 
     `scale` float32 [1] or [channels], `zero` int32 of the same length, `axis` the channels'
