@@ -409,6 +409,44 @@ def _neon_dw_q8(step: Step, rounding: str) -> bool:
     return True
 
 
+def _lstm_q8(layout: str, lanes: int, unit: int, dtype: str, offset: int) -> Packer:
+    """The integer LSTM: see csrc/kernels/lstm_q8.h; activations are read with `offset` added."""
+
+    def packer(step: Step, rounding: str) -> bool:
+        if step.op != "LSTM" or step.layout != "NATURAL" or _data(step.inputs[1]).dtype != np.int8:
+            return False
+        x, w, r, bias, hidden, cell = step.inputs
+        assert x is not None
+        assert hidden is not None
+        inputs, of_x = _lstm_blob(_data(w), lanes, unit, dtype)
+        recurrent, of_h = _lstm_blob(_data(r), lanes, unit, dtype)
+        first = _lstm_columns(_data(bias).astype(np.int64), lanes) - (x.zero + offset) * of_x
+        second = -(hidden.zero + offset) * of_h
+        step.inputs = [
+            x, _constant("weights", inputs, 0), _constant("recurrent", recurrent, 0),
+            _constant("bias", _wrap(first)), hidden, cell, _constant("sums", _wrap(second)),
+        ]  # fmt: skip
+        step.layout = layout
+        return True
+
+    return packer
+
+
+def _lstm_columns(w: np.ndarray, lanes: int) -> np.ndarray:
+    """[..., 4 * units] with the columns of each gate padded to whole vectors."""
+    gates = w.reshape(*w.shape[:-1], 4, -1)
+    short = -gates.shape[-1] % lanes
+    padded = np.pad(gates, [(0, 0)] * (gates.ndim - 1) + [(0, short)])
+    return padded.reshape(*w.shape[:-1], -1)
+
+
+def _lstm_blob(w: np.ndarray, lanes: int, unit: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [depth, 4 * units] in the order of lstm_q8.h, and the sum of every column."""
+    columns = np.pad(_lstm_columns(w, lanes), ((0, -w.shape[0] % unit), (0, 0)))
+    blocks = columns.reshape(-1, unit, columns.shape[1] // (4 * lanes), 4 * lanes)
+    return blocks.transpose(2, 0, 3, 1).astype(dtype), columns.astype(np.int64).sum(0)
+
+
 _NEON_REST = (_neon_dw_q8, _gemm_f32("NEON_GEMM_F32", 8), _dw_f32("NEON_DW_F32", 4))
 
 #: ISA -> packers that a tuning table may choose besides the rule's.
@@ -424,12 +462,14 @@ PACKERS: dict[str, tuple[Packer, ...]] = {
         _avx2_dw_q8,
         _gemm_f32("AVX2_GEMM_F32", 16),
         _dw_f32("AVX2_DW_F32", 8),
+        _lstm_q8("AVX2_LSTM_Q8", 16, 2, "int16", 0),
     ),
     "avx512vnni": (
         _vnni_gemm_q8,
         _vnni_dw_q8,
         _gemm_f32("AVX512_GEMM_F32", 32),
         _dw_f32("AVX512_DW_F32", 16),
+        _lstm_q8("VNNI_LSTM_Q8", 32, 4, "int8", 128),
     ),
     "neon": (_neon_gemm_q8, *_NEON_REST),
     "dotprod": (_dotprod_gemm_q8, *_NEON_REST),

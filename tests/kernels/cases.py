@@ -314,10 +314,18 @@ def _concatenation(dtype: str) -> Iterator[Case]:
         )
 
 
+_LSTM_BOUND = 1e-5  # fused products, other exponentials; the state carries errors along
+
+
 def _lstm(dtype: str) -> Iterator[Case]:
-    for seed, more in enumerate([{}, {"batch": 2}, {"batch": 3, "time_major": True}]):
+    kernels = ("lstm_f32" if dtype == "float32" else "lstm_q8", "lstm")
+    options: list[dict[str, Any]] = [{}, {"batch": 2}, {"batch": 3, "time_major": True}]
+    options += [{"cell_bits": bits} for bits in (9, 10, 12, 13, 14, 15) if dtype == "int8"]
+    options += [{"cell_clip": 0.3, "batch": 2, "time_major": True, "size": (19, 9, 10)}]
+    options += [{"size": size} for size in ((8, 4, 16), (9, 40, 17), (17, 3, 33), (5, 33, 128))]
+    for seed, more in enumerate(options):
         graph = lstm(dtype, seed, **more)
-        yield _case(f"{more}", "lstm", graph, runs=3)
+        yield _case(f"{more}", kernels, graph, runs=3, bound=_LSTM_BOUND)
 
 
 # The same kernels on tensors that lie otherwise in memory.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,39 +18,46 @@ def _constant(name: str, data: np.ndarray, quant: Quantisation | None = None) ->
     return Tensor(name, data.shape, str(data.dtype), quant, data)
 
 
-def _state(name: str, dtype: str, batch: int, quant: Quantisation | None) -> Tensor:
-    data = np.full((batch, UNITS), 0 if quant is None else int(quant.zero[0]), dtype)
+def _state(name: str, dtype: str, shape: tuple[int, int], quant: Quantisation | None) -> Tensor:
+    data = np.full(shape, 0 if quant is None else int(quant.zero[0]), dtype)
     return Tensor(name, data.shape, dtype, quant, data, state=True)
 
 
-def _float_weights(rng: np.random.Generator) -> list[Tensor]:
+def _float_weights(rng: np.random.Generator, depth: int, units: int) -> list[Tensor]:
     """Four input matrices, four recurrent ones, four biases."""
-    shapes = [(UNITS, DEPTH)] * 4 + [(UNITS, UNITS)] * 4 + [(UNITS,)] * 4
+    shapes = [(units, depth)] * 4 + [(units, units)] * 4 + [(units,)] * 4
+    size = (DEPTH / max(depth, units)) ** 0.5  # of sums that do not saturate every gate
     return [
-        _constant(f"w{i}", rng.uniform(-1, 1, s).astype(np.float32)) for i, s in enumerate(shapes)
+        _constant(f"w{i}", rng.uniform(-size, size, s).astype(np.float32))
+        for i, s in enumerate(shapes)
     ]
 
 
-def _int8_weights(rng: np.random.Generator, x: Quantisation) -> list[Tensor]:
-    found = []
+def _int8_weights(
+    rng: np.random.Generator, x: Quantisation, depth: int, units: int
+) -> list[Tensor]:
+    found, size = [], (DEPTH / max(depth, units)) ** 0.5
     for i in range(8):
-        data = rng.integers(-127, 128, (UNITS, DEPTH if i < 4 else UNITS)).astype(np.int8)
-        quant = per_tensor(float(rng.uniform(0.002, 0.02)), 0)
+        data = rng.integers(-127, 128, (units, depth if i < 4 else units)).astype(np.int8)
+        quant = per_tensor(float(rng.uniform(0.002, 0.02)) * size, 0)
         found.append(_constant(f"w{i}", data, quant))
     for i in range(4):
         assert found[i].quant is not None
         quant = per_tensor(float(x.scale[0]) * found[i].scale, 0)
-        found.append(_constant(f"b{i}", rng.integers(-9000, 9000, UNITS).astype(np.int32), quant))
+        found.append(_constant(f"b{i}", rng.integers(-9000, 9000, units).astype(np.int32), quant))
     return found
 
 
-def lstm(dtype: str, seed: int, batch: int = 1, cell_bits: int = 11, **attrs: Any) -> Graph:
-    """UNIDIRECTIONAL_SEQUENCE_LSTM of "x" [batch, TIME, DEPTH] to "y" [batch, TIME, UNITS].
+def lstm(
+    dtype: str, seed: int, batch: int = 1, cell_bits: int = 11,
+    size: tuple[int, int, int] = (TIME, DEPTH, UNITS), **attrs: Any,
+) -> Graph:  # fmt: skip
+    """UNIDIRECTIONAL_SEQUENCE_LSTM of "x" [batch, time, depth] to "y" [batch, time, units].
 
-    `dtype` is "float32" or "int8" (cell state int16 of scale 2^-cell_bits); `attrs` are options of
-    the node. The states are tensors of the graph.
+    `size` is time, depth, units; `dtype` is "float32" or "int8" (cell state int16 of scale
+    2^-cell_bits); `attrs` are options of the node. The states are tensors of the graph.
     """
-    rng = np.random.default_rng(seed)
+    rng, (time, depth, units) = np.random.default_rng(seed), size
     x_quant = out_quant = cell_quant = inner = None
     if dtype == "int8":
         x_quant = per_tensor(float(rng.uniform(0.005, 0.05)), int(rng.integers(-128, 128)))
@@ -57,13 +65,14 @@ def lstm(dtype: str, seed: int, batch: int = 1, cell_bits: int = 11, **attrs: An
         cell_quant = per_tensor(2.0**-cell_bits, 0)
         inner = [tensor(f"i{i}", (0,), "float32") for i in range(4)]
         inner.append(tensor("hidden", (0,), "int8", out_quant))
-    shape = (TIME, batch) if attrs.get("time_major") else (batch, TIME)
-    x = tensor("x", (*shape, DEPTH), dtype, x_quant)
-    weights = _float_weights(rng) if x_quant is None else _int8_weights(rng, x_quant)
-    hidden = _state("hidden_state", dtype, batch, out_quant)
-    cell = _state("cell_state", "int16" if x_quant else "float32", batch, cell_quant)
+    shape = (time, batch) if attrs.get("time_major") else (batch, time)
+    x = tensor("x", (*shape, depth), dtype, x_quant)
+    made = partial(_float_weights, rng) if x_quant is None else partial(_int8_weights, rng, x_quant)
+    weights = made(depth, units)
+    hidden = _state("hidden_state", dtype, (batch, units), out_quant)
+    cell = _state("cell_state", "int16" if x_quant else "float32", (batch, units), cell_quant)
     inputs = [x, *weights[:8], None, None, None, *weights[8:], None, None, hidden, cell]
-    y = tensor("y", (*shape, UNITS), dtype, out_quant)
+    y = tensor("y", (*shape, units), dtype, out_quant)
     options = {"fused_activation_function": "TANH", "cell_clip": 0.0, "proj_clip": 0.0} | attrs
     if inner:
         options["intermediates"] = inner

@@ -7,7 +7,7 @@
     X(average_pool_2d) X(max_pool_q8) X(max_pool_2d)                                               \
     X(concatenation) X(conv_2d_f32) X(conv_2d_q8) X(depthwise_conv_2d_f32)                         \
     X(depthwise_conv_2d_q8) X(dynamic_quantize) X(fully_connected_f32) X(fully_connected_q8)       \
-    X(hard_swish) X(leaky_relu) X(log_softmax) X(lstm) X(quantize)                                 \
+    X(hard_swish) X(leaky_relu) X(log_softmax) X(lstm) X(lstm_q8) X(quantize)                                 \
     X(mean) X(sum) X(reduce_max) X(reduce_min) X(reduce_prod)                                      \
     X(resize_bilinear) X(resize_nearest) X(softmax) X(unary)
 /* clang-format on */
