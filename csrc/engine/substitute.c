@@ -231,8 +231,8 @@ static int run_smaller(ei_session *s, ei_session *g, uint64_t deadline) {
     return why;
 }
 
-static bool give_last(ei_session *s, uint64_t now, ei_result *result) {
-    if (!s->last || !s->last_begun || now - s->last_begun > s->last_max_age) return false;
+static bool give_last(ei_session *s, uint64_t now, uint64_t max_age, ei_result *result) {
+    if (!s->last || !s->last_begun || now - s->last_begun > max_age) return false;
     copy_outputs(s, true);
     result->substitute = EI_LAST;
     result->age_ns = now - s->last_begun;
@@ -252,7 +252,8 @@ int ei_substitute(ei_session *s, int which, uint64_t deadline, ei_result *result
     uint64_t now = ei_now_ns();
     bool given = result->substitute != 0;
     if (given) result->age_ns = now - s->begun;
-    if (!given && why == EI_TOO_LATE && which <= 0) given = give_last(s, now, result);
+    if (!given && why == EI_TOO_LATE && which <= 0)
+        given = give_last(s, now, which ? UINT64_MAX : s->last_max_age, result);
     result->outcome = given && now <= deadline ? EI_SUBSTITUTED : EI_LATE;
     return why == EI_TOO_LATE ? EI_OK : why;
 }

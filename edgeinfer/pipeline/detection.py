@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..board import Board
+from ..engine.deadline import Substitute
 from ..engine.model import Model, load
 from ..engine.session import Session
 from ..engine.tensor import Tensor
 from ..errors import UnsupportedError
 from ..image import Detections, ImageTransform, decode_fastestdet, decode_yolo5, nms
+from .inference import calibrate, infer, substitutes
 from .lane import LaneFinder
 from .messages import MAX_BOXES, Box, Frame, Message, Objects
 from .monitor import CameraMonitor
@@ -70,9 +72,10 @@ class Detector:
         decoder: str = "",
         threshold: float = 0.4,
         labels: list[str] | None = None,
+        substitutes: Sequence[Substitute] = (),
     ) -> None:
         source = load(model)
-        self.session = Session(source, board, threads)
+        self.session = Session(source, board, threads, substitutes=substitutes)
         self.decoder = decoder or recognise(self.session.outputs)
         self.threshold = threshold
         own = source.labels if isinstance(source, Model) else []
@@ -94,10 +97,18 @@ class Detector:
 
     def __call__(self, image: np.ndarray) -> tuple[Box, ...]:
         """Boxes of a uint8 [height, width, 3] RGB image, best first, at most MAX_BOXES."""
+        self.prepare(image)
+        self.session.run()
+        return self.boxes()
+
+    def prepare(self, image: np.ndarray) -> None:
+        """Write the image into the session's input."""
         if self._transform is None or self._transform.source_shape != image.shape:
             self._transform = self._prepare(image.shape)
         self._transform(image, self.session[self._name])
-        self.session.run()
+
+    def boxes(self) -> tuple[Box, ...]:
+        """The boxes in the session's outputs, best first."""
         decode: dict[str, Callable[[], tuple[Box, ...]]] = {
             "ssd": self._ssd,
             "fastestdet": lambda: self._decoded(decode_fastestdet, 1.0),
@@ -137,7 +148,12 @@ class Detector:
 
 
 class DashcamPerception(Stage):
-    """Objects of a forward camera: what the detector finds, and the lane."""
+    """Objects of a forward camera: what the detector finds, and the lane.
+
+    Against the clock the detector has the stage's budget. Where it cannot keep it, `smaller` stands
+    in, a model of the same inputs and outputs; else the last boxes, for at most `hold_ms` (by
+    default `timing.max_age_ms`), with the stamp of the frame they were seen in.
+    """
 
     name = "perception"
     inputs = ("source",)
@@ -150,15 +166,21 @@ class DashcamPerception(Stage):
         decoder: str = "",
         threshold: float = 0.4,
         labels: list[str] | None = None,
+        smaller: str | Path | None = None,
+        hold_ms: float | None = None,
     ) -> None:
         self.timing, self.model, self.board = timing, model, board
+        self.smaller, self.hold_ms = smaller, hold_ms
         self.decoder, self.threshold, self.labels = decoder, threshold, labels
 
     def open(self) -> None:
         """Load the detector."""
         self.detector = Detector(
-            self.model, self.board, 1, self.decoder, self.threshold, self.labels
-        )
+            self.model, self.board, 1, self.decoder, self.threshold, self.labels,
+            substitutes(self.timing, self.smaller, self.hold_ms),
+        )  # fmt: skip
+        calibrate(self.detector.session)
+        self._seen = (0, 0)  # number and stamp of the frame that the last boxes were seen in
         self.lane = LaneFinder()
         self._monitor = CameraMonitor()
 
@@ -168,5 +190,11 @@ class DashcamPerception(Stage):
         assert isinstance(frame, Frame)
         if self._monitor.fault(frame.image):
             return None
-        boxes = self.detector(frame.image)
-        return Objects(frame.seq, frame.stamp_ns, self.lane(frame.image, boxes), boxes)
+        self.detector.prepare(frame.image)
+        outcome = infer(self, self.detector.session)
+        if not outcome.valid:
+            return None
+        if outcome.substitute != "last":
+            self._seen = (frame.seq, frame.stamp_ns)
+        boxes = self.detector.boxes()
+        return Objects(*self._seen, self.lane(frame.image, boxes), boxes)

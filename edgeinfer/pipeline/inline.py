@@ -147,6 +147,7 @@ class Inline:
         used = {k: m.number for k, m in newest.items()} if mode is Mode.RUN else None
         skipped = runner.skipped(newest) if used else 0
         with self._burst:
+            runner.stage.deadline_ns = self._due(runner.stage)
             begin = time.perf_counter_ns()
             mode, out = runner.work(mode, newest, now)
             spent = time.perf_counter_ns() - begin
@@ -156,9 +157,16 @@ class Inline:
         event = Event(
             name, mode, now, self._cursor_ns, took, used, track.published if out else 0,
             out.seq if out else -1, now - out.stamp_ns if out else -1, late, skipped,
+            text=runner.stage.outcome,
         )  # fmt: skip
         self._cursor_ns += took
         self._emit(event, out)
+
+    def _due(self, stage: Stage) -> int | None:
+        """When its work is due, where its own time counts."""
+        if not self._deadlines or self._durations:
+            return None
+        return time.monotonic_ns() + stage.timing.budget_ns
 
     def _took(self, name: str, track: _Track, measured: int) -> int:
         injected = self._durations(name, track.releases) if self._durations else None

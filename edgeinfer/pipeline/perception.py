@@ -14,6 +14,7 @@ from ..board import Board
 from ..engine.model import load
 from ..engine.session import Session
 from ..errors import ModelError, ShapeError
+from .inference import calibrate, infer, moved, substitutes
 from .messages import Frame, Message, Objects, Road
 from .monitor import CameraMonitor
 from .stage import Stage, Timing
@@ -30,6 +31,11 @@ class RoadPerception(Stage):
     (m/s), yaw rate (rad/s), and the logarithm of the error (m) expected of the line. Beside it
     stands a .json with the `mean` and `deviation` that give all but the last their units, the
     length `step_m` of a piece and `road_width_m`.
+
+    Against the clock the network has the stage's budget. Where it cannot keep it, `smaller` stands
+    in, a model of the same inputs, outputs and .json; else the last road, for at most `hold_ms`
+    (by default `timing.max_age_ms`), moved on by its own speed, with the stamp of the frame it was
+    seen in: those who read it see its age.
     """
 
     name = "perception"
@@ -41,8 +47,11 @@ class RoadPerception(Stage):
         model: str | Path = ROAD_MODEL,
         board: str | Board = "host",
         threads: int = 1,
+        smaller: str | Path | None = None,
+        hold_ms: float | None = None,
     ) -> None:
         self.timing, self.path, self.board, self.threads = timing, Path(model), board, threads
+        self.smaller, self.hold_ms = smaller, hold_ms
 
     def open(self) -> None:
         """Load the model and plan it for the board."""
@@ -50,7 +59,15 @@ class RoadPerception(Stage):
         self._mean = np.array(record["mean"], np.float32)
         self._deviation = np.array(record["deviation"], np.float32)
         self._width, self._step = float(record["road_width_m"]), float(record["step_m"])
-        self.session = Session(load(self.path), board=self.board, threads=self.threads)
+        if self.smaller is not None and _record(Path(self.smaller).with_suffix(".json")) != record:
+            raise ModelError(f"{self.smaller}: its .json is not that of {self.path}")
+        self.session = Session(
+            load(self.path), self.board, self.threads,
+            substitutes=substitutes(self.timing, self.smaller, self.hold_ms),
+        )  # fmt: skip
+        calibrate(self.session)
+        # Number and stamp of the frame that the last road was seen in, if it was worth seeing.
+        self._seen: tuple[int, int] | None = None
         (self._in,), (self._out,) = self.session.inputs, self.session.outputs
         self._image = self.session[self._in][0]
         out = self.session.outputs[self._out]
@@ -62,7 +79,9 @@ class RoadPerception(Stage):
             )
 
     def step(self, inputs: Mapping[str, Message]) -> Objects | None:
-        """The road in the newest frame; nothing where the camera is at fault."""
+        """The road in the newest frame, or what stands in for it; nothing where the camera is at
+        fault.
+        """
         frame = inputs["source"]
         assert isinstance(frame, Frame)
         if frame.image.shape != self._image.shape:
@@ -71,11 +90,19 @@ class RoadPerception(Stage):
                 f"{self._image.shape}: use a source of that size"
             )
         self._image[...] = frame.image
-        self.session.run()
-        road = self._road()
-        if self._monitor.fault(frame.image, road.speed_mps):
+        outcome = infer(self, self.session)
+        held = outcome.substitute == "last"
+        if not outcome.valid or (held and self._seen is None):
+            self._monitor.fault(frame.image)
             return None
-        return Objects(frame.seq, frame.stamp_ns, road)
+        road = self._road()
+        fault = self._monitor.fault(frame.image, road.speed_mps)
+        if not held:
+            self._seen = None if fault else (frame.seq, frame.stamp_ns)
+        if fault or self._seen is None:
+            return None
+        seq, stamp = self._seen
+        return Objects(seq, stamp, moved(road, (frame.stamp_ns - stamp) / 1e9))
 
     def _road(self) -> Road:
         raw = self.session[self._out].reshape(-1).astype(np.float32)

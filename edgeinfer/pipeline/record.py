@@ -349,6 +349,7 @@ def _repeat(
         sent = guard.output(event.release_ns)
         return None if event.mode is Mode.LOST else sent
     if event.stage in runners and event.mode in WORKING:
+        runners[event.stage].stage.repeats = event.text
         chosen = Mode.RUN if inputs else Mode.HELD
         _, out = runners[event.stage].work(chosen, inputs, event.release_ns)
         if out is not None and event.output:

@@ -44,6 +44,13 @@ class Stage(ABC):
     name: str
     inputs: tuple[str, ...]
     timing: Timing
+    #: When the result of this step is due (ns of time.monotonic_ns()), set by whoever runs the
+    #: stage against the clock; None: take the time it takes.
+    deadline_ns: int | None = None
+    #: What came of the last step's deadline, "" where all is well: it goes into the record.
+    outcome: str = ""
+    #: In a replay: the recorded outcome, to be given again; None: not a replay.
+    repeats: str | None = None
 
     def open(self) -> None:  # noqa: B027 - optional
         """Load what `step` needs. Called once, before the first step."""

@@ -175,6 +175,7 @@ class StageWorker(Worker):
             return
         used = {k: m.number for k, m in newest.items()} if mode is Mode.RUN else None
         skipped = self.runner.skipped(newest) if used else 0
+        self.stage.deadline_ns = begin + self.stage.timing.budget_ns
         mode, out = self.runner.work(mode, newest, now)
         end = now_ns()
         number = self.publish(out, self.task.name, end) if out is not None else 0
@@ -183,7 +184,7 @@ class StageWorker(Worker):
         seq, age = (out.seq, end - out.stamp_ns) if out is not None else (-1, -1)
         self.tell(
             Event(self.task.name, mode, now, now, took, used, number, seq, age, late, skipped,
-                  missed, lateness),
+                  missed, lateness, self.stage.outcome),
             now,
         )  # fmt: skip
 

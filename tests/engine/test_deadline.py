@@ -140,7 +140,7 @@ def test_the_last_result_stands_in_with_its_age() -> None:
         assert np.array_equal(session["y"], want)
         ages.append(outcome.age_ns)
     assert 0 < ages[0] < ages[1] < 10**10
-    assert session.outcomes == {"late": 1, "substituted:last": 2}
+    assert session.outcomes == {"late:nothing": 1, "substituted:last": 2}
 
 
 def test_a_last_result_too_old_does_not_stand_in() -> None:
@@ -186,7 +186,7 @@ def test_the_ladder_is_tried_from_the_top() -> None:
     fed(session, 6)
     pretend(session, [NEVER_NS], [0, NEVER_NS], [])
     fed(session, 6)
-    assert session.run(deadline=soon()).name == "substituted:smaller"
+    assert session.run(deadline=soon()).name == "substituted:smaller2"
     second = session["y"].copy()
     pretend(session, [NEVER_NS], [NEVER_NS], [NEVER_NS])
     assert session.run(deadline=soon()).name == "substituted:last"
@@ -196,6 +196,26 @@ def test_the_ladder_is_tried_from_the_top() -> None:
     x, y = plan.outputs["y"], smaller.outputs["y"]
     real = y.scale * (alone["y"].astype(np.float32) - y.zero)
     assert np.abs(np.clip(np.rint(real / x.scale) + x.zero, -128, 127) - second).max() <= 1
+
+
+def test_an_outcome_can_be_repeated() -> None:
+    """Whatever the clock says: as a replay wants it."""
+    plan, small = build(net(channels=16)), build(net(channels=4, seed=9))
+    session, both = (
+        ei.Session(plan, substitutes=[SmallerModel(small), LastResult(1e-9)]) for _ in range(2)
+    )
+    last, fresh = result(session, 1), result(plan, 2)
+    pretend(both, [NEVER_NS], [])
+    fed(both, 2).run(deadline=soon())
+    kept = {"substituted:last": last, "late:last": last, "late:nothing": last}
+    made = {"substituted:smaller": both["y"], "ok": fresh, "late": fresh}
+    for name, want in {**kept, **made}.items():
+        outcome = fed(session, 2).repeat(name)
+        assert outcome.name == name
+        assert np.array_equal(session["y"], want)
+    for name in ("substituted:cpu", "cancelled", "substituted", "ok:nothing:more"):
+        with pytest.raises(PlanError, match="as substitutes"):
+            session.repeat(name)
 
 
 def test_a_smaller_model_uses_the_memory_of_the_first() -> None:
