@@ -283,6 +283,40 @@ def _vnni_dw_q8(step: Step, rounding: str) -> bool:
     return True
 
 
+def _vnni_dw_tiles_q8(step: Step, rounding: str) -> bool:
+    """Windows of 3x3 and 5x5 over at least 16 channels: csrc/kernels/avx512vnni/dw_tiles_q8.c."""
+    if not (_packable(step, "uint8", ("DEPTHWISE_CONV_2D",)) and _tiled(step, rounding)):
+        return False
+    w, _ = _signed_weights(step)
+    size, stride, channels = step.values["kernel_h"], step.values["stride_h"], w.shape[-1]
+    x, starts = step.inputs[0], np.minimum(np.arange(0, channels, 16), channels - 16)
+    assert x is not None
+    order = starts[:, None] + np.arange(16)
+    sums = w.reshape(-1, channels).astype(np.int64).sum(0)
+    bias = _wrap(_bias(step, channels) - x.zero * sums)[order]
+    # [output row][input row of both][kernel column][channel]
+    rows = np.zeros((2, -(-(stride + size) // 4) * 4, size, channels), np.int8)
+    rows[0, :size], rows[1, stride : stride + size] = w[0], w[0]
+    fours = rows.reshape(2, -1, 4, size, channels)[..., order]
+    blob = np.ascontiguousarray(fours.transpose(4, 0, 3, 1, 5, 2))
+    requant = _requant(step, lambda v: v[order].reshape(-1))
+    step.inputs = [x, _constant("weights", blob, 0), _constant("bias", bias.reshape(-1)), *requant]
+    step.layout = "VNNI_DW_TILES_Q8"
+    return True
+
+
+def _tiled(step: Step, rounding: str) -> bool:
+    v = step.values
+    window = v["kernel_h"], v["stride_h"]
+    square = window == (v["kernel_w"], v["stride_w"]) and v["dilation_h"] == v["dilation_w"] == 1
+    return (
+        _depthwise_fits(step)
+        and (square and v["kernel_h"] in (3, 5) and v["stride_h"] in (1, 2))
+        and (step.outputs[0].shape[-1] >= 16 and _signed_weights(step)[1] == 0)
+        and (rounding == "xnnpack" and bool(np.all(_data(step.inputs[3]) < 1)))
+    )
+
+
 def _gemm_f32(layout: str, nr: int) -> Packer:
     def packer(step: Step, rounding: str) -> bool:
         if not _packable(step, "float32", _GEMM_OPS):
@@ -466,6 +500,7 @@ PACKERS: dict[str, tuple[Packer, ...]] = {
     ),
     "avx512vnni": (
         _vnni_gemm_q8,
+        _vnni_dw_tiles_q8,
         _vnni_dw_q8,
         _gemm_f32("AVX512_GEMM_F32", 32),
         _dw_f32("AVX512_DW_F32", 16),

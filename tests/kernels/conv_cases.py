@@ -175,6 +175,12 @@ def depthwise(dtype: str) -> Iterator[Layer]:
             yield _layer(dtype, i + k, op, (1 + k % 2, 6, 8, c), c, window)
     for i, w in enumerate(WIDTHS):
         yield _layer(dtype, i, op, (1, 3, w, 5), 5, WINDOWS[1])
+    # Tiles of rows, pixels and channels: every remainder, at the image's borders and within.
+    for i, (c, h, w) in enumerate(((16, 5, 9), (17, 6, 4), (40, 3, 14), (65, 2, 3), (80, 7, 7))):
+        for k, stride in ((3, 1), (3, 2), (5, 1), (5, 2)):
+            for padding in ("SAME", "VALID")[: 1 + (min(h, w) >= k)]:
+                window = ((k, k), (stride, stride), (1, 1), padding)
+                yield _layer(dtype, i + k, op, (1 + i % 2, h, w, c), c, window)
     # The most taps, the widest window, a kernel larger than the image.
     yield _layer(dtype, 1, op, (1, 9, 9, 3), 3, ((16, 16), (1, 1), (1, 1), "SAME"))
     yield _layer(dtype, 2, op, (1, 70, 4, 2), 2, ((10, 2), (1, 1), (7, 2), "SAME"))
