@@ -195,8 +195,8 @@ int ei_session_keep_last(ei_session *session, uint64_t max_age_ns);
 /* The outputs as they are now become the last result, of a run begun then: for runs in several
  * calls, between delegates. The others do so themselves. */
 void ei_session_keep(ei_session *session, uint64_t begun_ns);
-/* A substitute at once: `which` as in ei_result (EI_LAST: of whatever age), or 0 for the best by the
- * deadline. */
+/* A substitute at once: `which` as in ei_result (EI_LAST: of whatever age), or 0 for the best by
+ * the deadline. */
 int ei_session_substitute(ei_session *session, int which, uint64_t deadline_ns, ei_result *result);
 
 /* The scheduler of the process: runs of all sessions use at most so many cores at a time, the
@@ -204,6 +204,9 @@ int ei_session_substitute(ei_session *session, int which, uint64_t deadline_ns, 
  * shares. Runs without a deadline come last, in turn. 0 (the start): no limit, no order. */
 int ei_scheduler_set_cores(int cores);
 int ei_scheduler_cores(void);
+/* Workers of the pool run on these cores alone (none: on any); who calls ei_session_run pins its
+ * own threads. */
+int ei_scheduler_pin(const int *cores, int count);
 int ei_scheduler_waiting(void); /* runs that wait for their turn */
 /* Runs of this session take no part in it: for those too short to matter. */
 void ei_session_set_unscheduled(ei_session *session, int unscheduled);

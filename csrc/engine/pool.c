@@ -40,6 +40,9 @@ static struct {
     uint32_t epoch __attribute__((aligned(64)));     /* what waiting workers look at */
     uint32_t sleepers;                               /* of them, on the futex */
     uint32_t started;
+    pthread_t ids[EI_MAX_THREADS]; /* of the workers, under the lock */
+    cpu_set_t cores;               /* that they run on */
+    bool pinned;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void futex_wait(uint32_t *word, uint32_t value) {
@@ -113,6 +116,8 @@ static bool start_worker(int tid) {
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     bool started = !pthread_create(&thread, &attr, worker, (void *)(intptr_t)tid);
+    if (started) pool.ids[tid] = thread;
+    if (started && pool.pinned) pthread_setaffinity_np(thread, sizeof pool.cores, &pool.cores);
     pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return started;
@@ -132,6 +137,24 @@ int ei_pool_grow(int threads) {
     int count = pool.workers + 1;
     pthread_mutex_unlock(&pool.lock);
     return count;
+}
+
+int ei_scheduler_pin(const int *cores, int count) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (int i = 0; i < count; i++) {
+        if (cores[i] < 0 || cores[i] >= CPU_SETSIZE) return EI_E_ARGUMENT;
+        CPU_SET(cores[i], &set);
+    }
+    for (int i = 0; !count && i < CPU_SETSIZE; i++) CPU_SET(i, &set);
+    pthread_mutex_lock(&pool.lock);
+    int refused = 0;
+    for (int tid = 1; pool.owner == getpid() && tid <= pool.workers; tid++)
+        refused |= pthread_setaffinity_np(pool.ids[tid], sizeof set, &set);
+    pool.cores = set;
+    pool.pinned = count > 0;
+    pthread_mutex_unlock(&pool.lock);
+    return refused ? EI_E_ARGUMENT : EI_OK;
 }
 
 bool ei_pool_run(const ei_job *job, int threads) {

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,10 @@ Substitute = SmallerModel | CpuPlan | LastResult
 
 @dataclass(frozen=True)
 class PlanTimes:
-    """One plan's: ns from each step's begin to the end; its shares; ns of its longest share."""
+    """One plan's: ns from each step's begin to the end; its shares; ns of its longest share.
+
+    Of a plan with steps of delegates: of its parts, which have no shares.
+    """
 
     plan: int
     rest_ns: tuple[int, ...]
@@ -133,18 +137,12 @@ class Rung:
         self._time(3)
         steps, shares = self._time(runs)
         rest = np.cumsum(steps[:, ::-1], axis=1)[:, ::-1]
-        return PlanTimes(self.checksum, _quantiles(rest, quantile), tuple(cuts),
+        return PlanTimes(checksum(self.plan), _quantiles(rest, quantile), tuple(cuts),
                          _quantiles(shares, quantile))  # fmt: skip
-
-    @property
-    def checksum(self) -> int:
-        """CRC-32 of the plan."""
-        return zlib.crc32(self.plan.bytes)
 
     def use(self, times: PlanTimes) -> None:
         """Hand the table to the walker; PlanError where it is another plan's."""
-        if times.plan != self.checksum:
-            raise PlanError("these times were measured with another plan: calibrate() again")
+        _check(self.plan, times)
         self._cut(times.cuts)
         code = lib.ei_session_set_rest(self._handle, list(times.rest_ns), len(times.rest_ns))
         _native.check(code, what="times of a session")
@@ -160,6 +158,40 @@ class Rung:
             a, b = (ffi.from_buffer("uint64_t[]", out[k, row]) for k in (0, 1))
             _native.check(lib.ei_session_time(self._handle, a, b, self._steps))
         return out[0, :, : self._steps], out[1, :, : self._steps]
+
+
+class Parts:
+    """A plan with steps of delegates: only between its parts can a run be given up."""
+
+    def __init__(self, plan: Plan, parts: Sequence[Callable[[], None]], rest_ns: list[int]) -> None:
+        self.plan, self._parts, self._rest_ns = plan, parts, rest_ns
+
+    def measure(self, runs: int, quantile: float, segment_s: float) -> PlanTimes:
+        """Time the parts; a delegate's cannot be cut."""
+        took = np.zeros((runs, len(self._parts)), np.uint64)
+        for row in range(runs):
+            for i, part in enumerate(self._parts):
+                begun = monotonic_ns()
+                part()
+                took[row, i] = monotonic_ns() - begun
+        rest = np.cumsum(took[:, ::-1], axis=1)[:, ::-1]
+        return PlanTimes(checksum(self.plan), _quantiles(rest, quantile), (),
+                         _quantiles(took, quantile))  # fmt: skip
+
+    def use(self, times: PlanTimes) -> None:
+        """Hand the table to the session; PlanError where it is another plan's."""
+        _check(self.plan, times)
+        self._rest_ns[:] = times.rest_ns
+
+
+def checksum(plan: Plan) -> int:
+    """CRC-32 of the plan."""
+    return zlib.crc32(plan.bytes)
+
+
+def _check(plan: Plan, times: PlanTimes) -> None:
+    if times.plan != checksum(plan):
+        raise PlanError("these times were measured with another plan: calibrate() again")
 
 
 def _quantiles(rows: np.ndarray, quantile: float) -> tuple[int, ...]:

@@ -43,11 +43,12 @@ def reserve(board: Board) -> None:
 def set_cores(count: int, pinned: Sequence[int] = ()) -> None:
     """Let runs use `count` cores at a time (0: no limit, no order).
 
-    Threads of the library (of pools, of submitted runs) are pinned to the cores in `pinned`; the
-    threads that call `run()` are their owner's to pin.
+    Threads of the library (of the pool, and those that begin to serve submitted runs after this)
+    are pinned to the cores in `pinned`; the threads that call `run()` are their owner's to pin.
     """
     global _cores
     _native.check(lib.ei_scheduler_set_cores(count), what=f"cores {count}")
+    _native.check(lib.ei_scheduler_pin(list(pinned), len(pinned)), what=f"cores {pinned}")
     _cores = tuple(pinned)
 
 

@@ -23,7 +23,7 @@ from .tensor import Tensor
 # Imported where they are used: who runs a saved plan starts without them.
 if TYPE_CHECKING:
     from ..board import Board
-    from .deadline import CpuPlan, LastResult, Rung, SmallerModel, Substitute, Times
+    from .deadline import CpuPlan, LastResult, Parts, Rung, SmallerModel, Substitute, Times
     from .model import Model
     from .steps import Placement, StepTime
     from .submitted import Run
@@ -81,6 +81,7 @@ class Session:
         self.outputs: dict[str, Tensor] = self.plan.outputs
         self._views = self._bind()
         self._segments = self._segment()
+        self._segment_rest = [0] * len(self._segments)  # ns, to the end of the run
         self._lock = Lock()
         self._pending: deque[Run] = deque()
         #: How often each came of runs with a deadline: "ok", "late", "substituted:last", ...
@@ -213,8 +214,8 @@ class Session:
         begun = monotonic_ns()
         _native.check(lib.ei_session_arm(self._handle), what="run")
         try:
-            for segment in self._segments:
-                if deadline is not None and monotonic_ns() >= deadline:
+            for segment, rest in zip(self._segments, self._segment_rest, strict=True):
+                if deadline is not None and monotonic_ns() + rest >= deadline:
                     return self._substitute(deadline)
                 self._run_segment(segment)
             lib.ei_session_keep(self._handle, begun)
@@ -295,9 +296,8 @@ class Session:
         kernels can be cut; results do not change. The inputs are taken as they are, states are
         reset. Keep what it returns (`Times.save`) and give it to `times` the next time.
         """
-        if any(s.delegate for s in self.plan.steps()):
-            raise PlanError("calibrate() needs a plan that the C engine runs alone")
         plans = tuple(r.measure(runs, quantile, segment_s) for r in self._rungs())
+        lib.ei_session_disarm(self._handle)  # parts of a plan with delegates announce the next
         self.reset()
         from .deadline import Times
 
@@ -305,10 +305,16 @@ class Session:
         self.times = times
         return times
 
-    def _rungs(self) -> list[Rung]:
-        from .deadline import Rung
+    def _rungs(self) -> list[Rung | Parts]:
+        from .deadline import Parts, Rung
 
-        return [Rung(self._handle, plan, i) for i, plan in enumerate(self._ladder)]
+        rungs: list[Rung | Parts] = [
+            Rung(self._handle, plan, i) for i, plan in enumerate(self._ladder)
+        ]
+        if self._segments:
+            parts = [partial(self._run_segment, s) for s in self._segments]
+            rungs[0] = Parts(self.plan, parts, self._segment_rest)
+        return rungs
 
     @property
     def times(self) -> Times | None:

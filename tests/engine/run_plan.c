@@ -4,6 +4,42 @@
 
 #include <string.h>
 
+static int differ(const ei_plan *plan, ei_session *a, ei_session *b) {
+    int found = 0;
+    for (int i = 0; i < ei_plan_outputs(plan); i++) {
+        ei_tensor_info info;
+        int t = ei_plan_output(plan, i);
+        ei_plan_tensor(plan, t, &info);
+        found |= !!memcmp(ei_session_tensor(a, t), ei_session_tensor(b, t), info.bytes);
+    }
+    return found;
+}
+
+/* The plan as its own substitute, in its own memory: the same bytes. */
+static int check_substitute(const ei_plan *plan, ei_session *session, int threads) {
+    ei_session *ladder;
+    ei_error err = {0};
+    ei_result result;
+    int status =
+        ei_session_create_ladder((const ei_plan *[]){plan, plan}, 2, threads, &ladder, &err);
+    if (status) return status != EI_E_UNSUPPORTED; /* with states */
+    ei_tensor_info info;
+    for (int i = 0; i < ei_plan_inputs(plan); i++) {
+        int t = ei_plan_input(plan, i);
+        ei_plan_tensor(plan, t, &info);
+        memcpy(ei_session_tensor(ladder, t), ei_session_tensor(session, t), info.bytes);
+    }
+    status = ei_session_keep_last(ladder, UINT64_MAX) ||
+             ei_session_substitute(ladder, 1, UINT64_MAX, &result) || result.substitute != 1;
+    status |= differ(plan, ladder, session);
+    /* The inputs are as they were. */
+    status |= ei_session_run_by(ladder, UINT64_MAX - 1, &result) || result.outcome != EI_DONE;
+    status |= ei_session_substitute(ladder, EI_LAST, UINT64_MAX, &result);
+    status |= differ(plan, ladder, session);
+    ei_session_destroy(ladder);
+    return status;
+}
+
 int main(int argc, char **argv) {
     if (argc < 4) return 2;
     size_t size = 0, input_size = 0;
@@ -30,6 +66,7 @@ int main(int argc, char **argv) {
     }
     int status = 0;
     for (int k = 0; k < 3 && !status; k++) status = ei_session_run(session);
+    if (!status && check_substitute(plan, session, argc > 4 ? atoi(argv[4]) : 1)) status = 3;
     FILE *out = fopen(argv[3], "wb");
     for (int i = 0; out && i < ei_plan_outputs(plan); i++) {
         ei_tensor_info info;

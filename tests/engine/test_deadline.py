@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -401,6 +402,7 @@ class Broken(Delegate):
 
     name = "broken"
     fails = 0
+    slow_s = 0.0
 
     def available(self) -> str | None:
         return None
@@ -423,6 +425,7 @@ class Broken(Delegate):
 
     def run(self) -> None:
         """Give 7 everywhere, or fail."""
+        time.sleep(self.slow_s)
         self.fails -= 1
         if self.fails >= 0:
             raise DelegateError("the device is gone")
@@ -464,8 +467,17 @@ def test_the_cpu_plan_stands_in_for_a_delegate(broken: Broken) -> None:
     broken.fails = 1
     with pytest.raises(DelegateError, match="gone"):
         fed(ei.Session(plan)).run(deadline=soon())
-    with pytest.raises(PlanError, match="alone"):
-        session.calibrate()
+    broken.slow_s = 0.02
+    times = session.calibrate(runs=3)
+    assert 0.02 < times.longest_segment <= times.total
+    broken.fails = 1  # which it would, if it were asked
+    assert session.run(deadline=time.monotonic_ns() + 15_000_000).substitute == "cpu"
+    assert broken.fails == 1
+    again = ei.Session(plan, substitutes=[CpuPlan(cpu)])
+    with pytest.raises(PlanError, match="another plan"):
+        again.times = replace(times, plans=times.plans[::-1])
+    again.times = times
+    assert not session.cancel(), "no run is in progress"
     session.close()
     with pytest.raises(SessionClosedError):
         session.run()
@@ -546,6 +558,10 @@ def test_a_board_reserves_cores() -> None:
     try:
         ei.Session(build(net()), board=replace(host, extra={"inference": {"cores": [0]}}))
         assert scheduler.cores() == 1
+        pooled = ei.Session(build(net(channels=32)), threads=2)
+        assert np.array_equal(result(pooled), result(build(net(channels=32))))
+        tasks = [os.sched_getaffinity(int(task)) for task in os.listdir("/proc/self/task")]
+        assert {0} in tasks, "a worker of the pool"
         with pytest.raises(BoardError, match=r"\[inference\] cores = \[999\]"):
             ei.Session(build(net()), board=replace(host, extra={"inference": {"cores": [999]}}))
     finally:
