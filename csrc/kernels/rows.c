@@ -72,13 +72,18 @@ static void copy(const ei_rows *r, uint8_t *to, const uint8_t *from, int64_t n) 
         memcpy(to, from, (size_t)n * r->size);
 }
 
+/* Padding all over the ring: beside the image it stays there, and what is read beyond a row's end
+ * is defined. */
+static void pad(const ei_rows *r) {
+    fill(r, r->ring, ring_rows(r) * r->pitch / (int64_t)r->size);
+}
+
 void ei_rows_begin(ei_rows *r, void *scratch) {
     size_t ring = (size_t)(ring_rows(r) * r->pitch);
     r->ring = scratch;
     r->at = (const uint8_t **)(void *)((uint8_t *)scratch + ring);
     r->line = -1;
-    if (!r->copied && ring) fill(r, r->ring, r->pitch / (int64_t)r->size);
-    if (r->copied) memset(r->ring, 0, ring); /* what is read beyond a row's end is defined */
+    pad(r);
 }
 
 /* Padded row `row` of image `image` into its place in the ring. */
@@ -86,17 +91,13 @@ static void load(ei_rows *r, int64_t image, int64_t row) {
     const ei_conv *g = r->g;
     uint8_t *to = r->ring + row % r->span * r->pitch;
     int64_t y = row - g->p->pad_top, need = columns(g), left = g->p->pad_left;
-    if (y < 0 || y >= g->h) {
-        fill(r, to, need * g->c);
-        return;
-    }
-    if (left > need) left = need;
-    int64_t inside = need - left < g->w ? need - left : g->w, right = need - left - inside;
-    const uint8_t *from = r->x + (image * g->h + y) * g->w * g->c * (int64_t)r->from_size;
-    int64_t bytes = g->c * (int64_t)r->size;
-    fill(r, to, left * g->c);
-    copy(r, to + left * bytes, from, inside * g->c);
-    fill(r, to + (left + inside) * bytes, right * g->c);
+    if (left >= need) return;
+    int64_t inside = (need - left < g->w ? need - left : g->w) * g->c;
+    to += left * g->c * (int64_t)r->size;
+    if (y < 0 || y >= g->h)
+        fill(r, to, inside);
+    else
+        copy(r, to, r->x + (image * g->h + y) * g->w * g->c * (int64_t)r->from_size, inside);
 }
 
 static void seek_piece(ei_rows *r, int64_t line) {
@@ -127,7 +128,7 @@ void ei_rows_seek(ei_rows *r, int64_t line) {
     int64_t image = line / r->g->oh;
     if (first && r->fills) {
         r->fill = r->fills[image];
-        if (!r->copied) fill(r, r->ring, r->pitch / (int64_t)r->size);
+        pad(r);
     }
     int64_t top = line % r->g->oh * p->stride_h;
     if (first || r->next < top) r->next = top;

@@ -34,6 +34,9 @@ typedef struct ei_rows {
     int64_t pitch; /* bytes of a copied row */
     /* This worker's state: */
     int64_t line, next; /* line sought last (-1: none); padded row that the ring lacks */
+    int64_t tile;       /* the one after the last that was asked for */
+    int32_t part;       /* which of its line's that would be */
+    int32_t each, more; /* pixels of the line's tiles; how many tiles have one more */
     uint8_t *ring;
     const uint8_t **at; /* [segments]: where the first pixel's segments begin */
 } ei_rows;
@@ -63,14 +66,22 @@ typedef struct ei_span {
     int pixels;
 } ei_span;
 
-/* Tile number `tile` of r->lines * r->tiles, the pixels of a line spread evenly; seeks its line. */
+/* Tile number `tile` of r->lines * r->tiles, the pixels of a line spread evenly; seeks its line. It
+ * is on the way from one tile's arithmetic to the next one's: dividing here would be seen. */
 static inline ei_span ei_rows_tile(ei_rows *r, int64_t tile) {
-    int64_t line = tile / r->tiles, part = tile % r->tiles;
-    if (line != r->line) ei_rows_seek(r, line);
-    int64_t first = line * r->width, all = r->g->rows - first;
-    int64_t width = all < r->width ? all : r->width;
-    int64_t begin = width * part / r->tiles, end = width * (part + 1) / r->tiles;
-    return (ei_span){first + begin, begin * r->lda * (int64_t)r->size, (int)(end - begin)};
+    if (r->line < 0 || tile != r->tile || r->part == r->tiles) {
+        int64_t line = tile / r->tiles;
+        r->part = (int32_t)(tile % r->tiles);
+        if (line != r->line) ei_rows_seek(r, line);
+        int64_t left = r->g->rows - line * r->width;
+        int32_t width = left < r->width ? (int32_t)left : r->width;
+        r->each = width / r->tiles, r->more = width % r->tiles;
+    }
+    int64_t begin = (int64_t)r->part * r->each + (r->part < r->more ? r->part : r->more);
+    ei_span span = {r->line * r->width + begin, begin * r->lda * (int64_t)r->size,
+                    r->each + (r->part < r->more)};
+    r->part++, r->tile = tile + 1;
+    return span;
 }
 
 /* Ranges of tiles (rows of the left matrix) and of column blocks. */

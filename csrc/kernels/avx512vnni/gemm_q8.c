@@ -110,17 +110,20 @@ static __attribute__((noinline)) void store_double(const ei_tile_q8 *t, bool wid
     _mm256_mask_storeu_epi8(y, mask, _mm512_cvtepi16_epi8(v));
 }
 
-/* What packing needs: the upper bound holds before it, so that no conversion overflows upwards; the
- * packing itself saturates at 0. */
+/* What packing needs. It saturates; only the conversion to integers before it must not overflow. */
 typedef struct packer {
     const float *scale;
-    __m512 hi;
-    __m512i zero, lo;
+    __m512i zero, lo, hi;
 } packer;
 
-static inline __m512i scaled(__m512i acc, const float *scale, const packer *p) {
-    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(scale));
-    return _mm512_cvtps_epi32(_mm512_min_ps(v, p->hi));
+static packer packer_of(const ei_requant *r) {
+    return (packer){r->scale, _mm512_set1_epi16((short)r->zero), _mm512_set1_epi8((char)r->lo),
+                    _mm512_set1_epi8((char)r->hi)};
+}
+
+/* A scale below 1 keeps every accumulator in the range of int32. */
+static inline __m512i scaled(__m512i acc, const float *scale) {
+    return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(scale)));
 }
 
 static inline __m512i words(__m512i v0, __m512i v1, const packer *p) {
@@ -128,7 +131,35 @@ static inline __m512i words(__m512i v0, __m512i v1, const packer *p) {
 }
 
 static inline __m512i bytes(__m512i w0, __m512i w1, const packer *p) {
-    return _mm512_max_epu8(_mm512_packus_epi16(w0, w1), p->lo);
+    return _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(w0, w1), p->lo), p->hi);
+}
+
+static inline bool any_large(const float *scale, bool wide) {
+    const __m512 one = _mm512_set1_ps(1);
+    __mmask16 large = _mm512_cmp_ps_mask(_mm512_loadu_ps(scale), one, _CMP_NLT_UQ);
+    if (wide) large |= _mm512_cmp_ps_mask(_mm512_loadu_ps(scale + 16), one, _CMP_NLT_UQ);
+    return large;
+}
+
+/* As `scaled` for any scale: too small a float converts to INT32_MIN, too large a one is cut. */
+static inline __m512i scaled_large(__m512i acc, const float *scale) {
+    __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(scale));
+    return _mm512_cvtps_epi32(_mm512_min_ps(v, _mm512_set1_ps(65536)));
+}
+
+/* A row of a block in which a scale is 1 or more. */
+static __attribute__((noinline)) void store_large(const ei_tile_q8 *t, bool wide, __m512i acc0,
+                                                  __m512i acc1, uint8_t *y) {
+    packer p = packer_of(&t->r);
+    __m512i v0 = scaled_large(acc0, p.scale), v1 = v0;
+    if (wide) v1 = scaled_large(acc1, p.scale + 16);
+    __m512i v = words(v0, v1, &p);
+    v = bytes(v, v, &p);
+    const __m512i fours = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m512i eights = _mm512_setr_epi64(0, 2, 4, 6, 0, 0, 0, 0);
+    v = wide ? _mm512_permutexvar_epi64(eights, v) : _mm512_permutexvar_epi32(fours, v);
+    __mmask32 mask = (__mmask32)((1ull << t->columns) - 1);
+    _mm256_mask_storeu_epi8(y, mask, _mm512_castsi512_si256(v));
 }
 
 /* Two rows of 32 at a time. */
@@ -140,9 +171,8 @@ static inline __attribute__((always_inline)) void store_wide(int rows, const ei_
 #pragma GCC unroll 7
     for (int i = 0; i < rows; i += 2) {
         int j = i + 1 < rows ? i + 1 : i;
-        __m512i w0 = words(scaled(acc0[i], p->scale, p), scaled(acc1[i], p->scale + 16, p), p),
-                w1 = w0;
-        if (j > i) w1 = words(scaled(acc0[j], p->scale, p), scaled(acc1[j], p->scale + 16, p), p);
+        __m512i w0 = words(scaled(acc0[i], p->scale), scaled(acc1[i], p->scale + 16), p), w1 = w0;
+        if (j > i) w1 = words(scaled(acc0[j], p->scale), scaled(acc1[j], p->scale + 16), p);
         __m512i v = _mm512_permutexvar_epi64(order, bytes(w0, w1, p));
         uint8_t *y = t->y + i * t->stride;
         _mm256_mask_storeu_epi8(y, mask, _mm512_castsi512_si256(v));
@@ -159,7 +189,7 @@ store_narrow(int rows, const ei_tile_q8 *t, const packer *p, const __m512i *acc)
     for (int i = 0; i < rows; i += 4) {
         __m512i v[4];
 #pragma GCC unroll 4
-        for (int k = 0; k < 4; k++) v[k] = i + k < rows ? scaled(acc[i + k], p->scale, p) : v[0];
+        for (int k = 0; k < 4; k++) v[k] = i + k < rows ? scaled(acc[i + k], p->scale) : v[0];
         __m512i all = bytes(words(v[0], v[1], p), words(v[2], v[3], p), p);
         all = _mm512_permutexvar_epi32(order, all);
         uint8_t *y = t->y + i * t->stride;
@@ -181,15 +211,16 @@ static inline __attribute__((always_inline)) void store(int rows, bool wide, con
         return;
     }
     const ei_requant *r = &t->r;
-    if (r->shift || r->is_double) {
+    if (r->shift || r->is_double || any_large(r->scale, wide)) {
 #pragma GCC unroll 14
         for (int i = 0; i < rows; i++)
-            (r->shift ? store_exact : store_double)(t, wide, acc0[i], wide ? acc1[i] : acc0[i],
-                                                    t->y + i * t->stride);
+            (r->shift ? store_exact
+             : r->is_double
+                 ? store_double
+                 : store_large)(t, wide, acc0[i], wide ? acc1[i] : acc0[i], t->y + i * t->stride);
         return;
     }
-    packer p = {r->scale, _mm512_set1_ps((float)(r->hi - r->zero)),
-                _mm512_set1_epi16((short)r->zero), _mm512_set1_epi8((char)r->lo)};
+    packer p = packer_of(r);
     if (wide)
         store_wide(rows, t, &p, acc0, acc1);
     else
