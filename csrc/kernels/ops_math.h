@@ -6,11 +6,12 @@
 
 /* cffi:begin */
 /* ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE, POW on in[0] and in[1], broadcast from
- * the right: f32, i32, and 8 bits for ADD, SUB, MUL, MAXIMUM, MINIMUM.
+ * the right: f32, i32, and 8 bits for all but DIV and POW.
  * 8-bit ADD, SUB, `tflite` 0: (a * a_multiplier + b * b_multiplier + 2^(shift-1)) >> shift,
  * a and b less their zero points (SUB: b_multiplier is negative).
  * 8-bit ADD, SUB, `tflite` 1: both operands << 20, times their multipliers and shifts, then the
- * output's (SUB subtracts). 8-bit MUL: the product times `scale`, or out_multiplier and
+ * output's (SUB subtracts). 8-bit SQUARED_DIFFERENCE: as SUB with `tflite` 1, but << 7, and squared
+ * before the output's. 8-bit MUL: the product times `scale`, or out_multiplier and
  * out_shift. */
 typedef struct ei_binary_params {
     int32_t tflite; /* 1: with EI_ROUND_TFLITE, and where XNNPACK refuses the scales */
@@ -53,6 +54,14 @@ typedef struct ei_lstm_params {
     int32_t recurrent_multiplier[4], recurrent_shift[4];
     int32_t hidden_multiplier, hidden_shift, hidden_zero;
 } ei_lstm_params;
+
+/* BATCH_MATMUL: in[0] [..., m, k] (adj_x: [..., k, m]) times in[1] [..., k, n] (adj_y: [..., n,
+ * k]), the leading dimensions broadcast. 8 bits: multiplier and shift of the product of the scales.
+ */
+typedef struct ei_matmul_params {
+    int32_t adj_x, adj_y;
+    int32_t multiplier, shift;
+} ei_matmul_params;
 /* cffi:end */
 
 #endif

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from typing import Any
 
 import conv_cases
@@ -136,7 +137,7 @@ _BINARY = {
     "ADD": ("float32", "int32", *EIGHT_BIT), "SUB": ("float32", "int32", *EIGHT_BIT),
     "MUL": ("float32", "int32", *EIGHT_BIT), "MAXIMUM": ("float32", "int32", *EIGHT_BIT),
     "MINIMUM": ("float32", "int32", *EIGHT_BIT), "DIV": ("float32",),
-    "SQUARED_DIFFERENCE": ("float32", "int32"),
+    "SQUARED_DIFFERENCE": ("float32", "int32", *EIGHT_BIT),
 }  # fmt: skip
 
 
@@ -211,7 +212,8 @@ def _softmax(dtype: str) -> Iterator[Case]:
             x = tensor("x", (3, n), dtype, _quant(rng, dtype, 2.0 ** rng.uniform(-6, 1)))
             y = tensor("y", (3, n), dtype, (scale, zero) if x.quant else None)
             graph = single(op, [x], [y], **({"beta": (1.0, 0.5)[i % 2]} if scale < 0.01 else {}))
-            yield _case(f"{op} {n}", op.lower(), graph)
+            special = ("softmax_f32",) if dtype == "float32" and op == "SOFTMAX" else ()
+            yield _case(f"{op} {n}", (*special, op.lower()), graph, bound=1e-6)
 
 
 _FUNCTIONS = (
@@ -314,6 +316,34 @@ def _concatenation(dtype: str) -> Iterator[Case]:
         )
 
 
+def _matmul(dtype: str) -> Iterator[Case]:
+    rng, suffix = np.random.default_rng(5), "f32" if dtype == "float32" else "q8"
+    sizes = [
+        (1, 1, 1),
+        (5, 3, 7),
+        (13, 17, 16),
+        (64, 32, 64),
+        (15, 33, 31),
+        (6, 65, 33),
+        (29, 4, 100),
+    ]
+    batches: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+        ((), ()),
+        ((2, 3), (2, 3)),
+        ((3,), ()),
+    ]
+    batches += [((1, 2), (2, 1))]
+    for i, ((m, k, n), (left, right)) in enumerate(product(sizes, batches)):
+        x, y = bool(i & 1), bool(i & 2)
+        quants = [_quant(rng, dtype, s) for s in (0.05, 0.03, 0.0008 * k**0.5)]
+        a = tensor("a", (*left, *((k, m) if x else (m, k))), dtype, quants[0])
+        b = tensor("b", (*right, *((n, k) if y else (k, n))), dtype, quants[1])
+        out = tensor("y", (*np.broadcast_shapes(left, right), m, n), dtype, quants[2])
+        graph = single("BATCH_MATMUL", [a, b], [out], adj_x=x, adj_y=y)
+        kernels = (f"batch_matmul_{suffix}", "batch_matmul")
+        yield _case(f"{i}: {m}x{k}x{n}", kernels, graph, bound=_FLOAT_BOUND)
+
+
 _LSTM_BOUND = 1e-5  # fused products, other exponentials; the state carries errors along
 
 
@@ -376,6 +406,7 @@ GROUPS: dict[str, tuple[Cases, tuple[str, ...]]] = {
     "quantize": (_quantize, ("float32", "int16", "int8")),
     "resize": (_resize, (*_ALL, "int16")),
     "concatenation": (_concatenation, (*_ALL, "int16", "int64", "bool")),
+    "matmul": (_matmul, _ALL),
     "lstm": (_lstm, ("float32", "int8")),
 }
 GROUPS["in place"] = (_moved(_ELEMENTWISE, in_place), _ALL)

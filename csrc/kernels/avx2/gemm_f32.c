@@ -1,5 +1,6 @@
-/* CONV_2D and FULLY_CONNECTED in float as a matrix product; see gemm_f32.h for the layout. */
-#include "../gemm_f32.h"
+/* CONV_2D, FULLY_CONNECTED and BATCH_MATMUL in float as a matrix product; see gemm_f32.h for the
+ * layout. */
+#include "../matmul_f32.h"
 
 #include <immintrin.h>
 
@@ -96,3 +97,4 @@ static void panels(const ei_tile_f32 *t) {
 static const ei_gemm_f32 gemm = {MR, NR, tiles, panels};
 
 EI_GEMM_F32_KERNELS(avx2, EI_LAYOUT_AVX2_GEMM_F32, gemm)
+EI_MATMUL_F32_KERNEL(avx2, gemm)

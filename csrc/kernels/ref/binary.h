@@ -25,13 +25,14 @@ static inline int ei_binary_check(const ei_node *n) {
     const ei_tensor *a = n->in[0], *b = n->in[1], *y = n->out[0];
     int64_t strides[EI_MAX_DIMS];
     bool extreme = n->op == EI_OP_MAXIMUM || n->op == EI_OP_MINIMUM;
+    bool square = n->op == EI_OP_SQUARED_DIFFERENCE;
     bool good = a->dtype == b->dtype && a->dtype == y->dtype &&
                 ei_broadcast_strides(a, y, strides) && ei_broadcast_strides(b, y, strides);
     if (ei_is_q8(y)) {
         const ei_binary_params *p = n->params;
         int32_t lo, hi;
         ei_int_range(y->dtype, &lo, &hi);
-        good = good && (ei_binary_arithmetic(n) || extreme) && ei_binary_shifts(p) &&
+        good = good && (ei_binary_arithmetic(n) || extreme || square) && ei_binary_shifts(p) &&
                p->act_min >= lo && p->act_max <= hi && p->act_min <= p->act_max;
     } else {
         good = good && (y->dtype == EI_F32 || y->dtype == EI_I32) &&
@@ -95,8 +96,9 @@ static inline int32_t ei_binary_q8(const ei_node *n, int32_t a, int32_t b) {
         acc = (acc + ((int64_t)1 << (p->shift - 1))) >> p->shift;
         return (int32_t)(acc + zero < lo ? lo : acc + zero > hi ? hi : acc + zero);
     }
-    int32_t left = ei_mul_quantized(a * (1 << 20), p->a_multiplier, p->a_shift);
-    int32_t right = ei_mul_quantized(b * (1 << 20), p->b_multiplier, p->b_shift);
+    int32_t one = 1 << (n->op == EI_OP_SQUARED_DIFFERENCE ? 7 : 20);
+    int32_t left = ei_mul_quantized(a * one, p->a_multiplier, p->a_shift);
+    int32_t right = ei_mul_quantized(b * one, p->b_multiplier, p->b_shift);
     int32_t sum = ei_binary_i32(n->op, left, right);
     return ei_requant_tflite(sum, p->out_multiplier, p->out_shift, zero, lo, hi);
 }
@@ -119,7 +121,7 @@ static inline void ei_binary_row_f32(const ei_node *n, const ei_binary_row *r) {
 
 static inline void ei_binary_row_int(const ei_node *n, const ei_binary_row *r) {
     const ei_tensor *a = n->in[0], *b = n->in[1], *y = n->out[0];
-    bool q8 = ei_is_q8(y), extreme = !ei_binary_arithmetic(n);
+    bool q8 = ei_is_q8(y), extreme = n->op == EI_OP_MAXIMUM || n->op == EI_OP_MINIMUM;
     for (int64_t i = 0; i < r->n; i++) {
         int32_t u = ei_load_int(a, r->a + i * r->step_a), v = ei_load_int(b, r->b + i * r->step_b);
         if (q8 && !extreme)

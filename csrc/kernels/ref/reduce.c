@@ -54,13 +54,38 @@ static int32_t finish_q8(const ei_node *n, int32_t sum) {
     return (int32_t)lrintf(v < (float)hi ? v : (float)hi);
 }
 
-enum { CHUNK = 64 };
+enum { CHUNK = 64, PARTS = 32 };
+
+/* The sum of a row. */
+static int32_t row_q8(const uint8_t *x, int64_t n, bool is_signed) {
+    int32_t sum = 0;
+    if (is_signed)
+        for (int64_t i = 0; i < n; i++) sum += (int8_t)x[i];
+    else
+        for (int64_t i = 0; i < n; i++) sum += x[i];
+    return sum;
+}
+
+/* The same of floats: PARTS sums, of every PARTS-th element each, then their sum. */
+static float row_f32(const float *x, int64_t n) {
+    float parts[PARTS] = {0}, sum = 0;
+    int64_t i = 0;
+    for (; i + PARTS <= n; i += PARTS)
+        for (int k = 0; k < PARTS; k++) parts[k] += x[i + k];
+    for (int k = 0; i + k < n; k++) parts[k] += x[i + k];
+    for (int k = 0; k < PARTS; k++) sum += parts[k];
+    return sum;
+}
 
 /* Sums of `count` neighbouring columns of 8-bit values: row by row, so that the compiler can use
  * vectors. */
 static void sum_q8(const ei_node *n, int64_t at, int count, int32_t *acc) {
     const ei_reduce_params *p = n->params;
     const ei_tensor *x = n->in[0];
+    if (p->inner == 1) {
+        *acc = row_q8((const uint8_t *)x->data + at, p->reduced, x->dtype == EI_I8);
+        return;
+    }
     for (int c = 0; c < count; c++) acc[c] = 0;
     for (int64_t i = 0; i < p->reduced; i++, at += p->inner) {
         const uint8_t *u8 = (const uint8_t *)x->data + at;
@@ -75,6 +100,10 @@ static void sum_q8(const ei_node *n, int64_t at, int count, int32_t *acc) {
 static void sum_f32(const ei_node *n, int64_t at, int count, float *acc) {
     const ei_reduce_params *p = n->params;
     const float *x = (const float *)n->in[0]->data + at;
+    if (p->inner == 1) {
+        *acc = row_f32(x, p->reduced);
+        return;
+    }
     for (int c = 0; c < count; c++) acc[c] = x[c];
     for (int64_t i = 1; i < p->reduced; i++) {
         x += p->inner;

@@ -69,19 +69,60 @@ static uint8_t entry(const ei_tensor *x, int64_t i, int32_t max) {
     return (uint8_t)(255 - max + ei_load_int(x, i));
 }
 
-static void softmax_table(const ei_node *node, int64_t at, int64_t n) {
+enum { CHAINS = 4, PIECE = 256 };
+
+/* The sums of exponentials of CHAINS rows, each in the order of its elements; side by side, since
+ * an addition takes several cycles. offset[r]: where exp(0) stands less the row's largest byte,
+ * those of signed ones with their sign turned. The casts keep a damaged plan's overlapping tensors
+ * inside the table. */
+static void table_sums(const uint8_t *const *rows, uint8_t turn, int64_t n, const float *table,
+                       uint8_t *offset, float *sum) {
+    for (int r = 0; r < CHAINS; r++) {
+        uint8_t most = 0;
+        for (int64_t i = 0; i < n; i++) {
+            uint8_t v = rows[r][i] ^ turn;
+            most = v > most ? v : most;
+        }
+        offset[r] = 255 - most;
+    }
+    const uint8_t *x0 = rows[0], *x1 = rows[1], *x2 = rows[2], *x3 = rows[3];
+    float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (int64_t i = 0; i < n; i++) {
+        s0 += table[(uint8_t)((x0[i] ^ turn) + offset[0])];
+        s1 += table[(uint8_t)((x1[i] ^ turn) + offset[1])];
+        s2 += table[(uint8_t)((x2[i] ^ turn) + offset[2])];
+        s3 += table[(uint8_t)((x3[i] ^ turn) + offset[3])];
+    }
+    sum[0] = s0, sum[1] = s1, sum[2] = s2, sum[3] = s3;
+}
+
+/* At most CHAINS rows; there to nearest: int8 with ties away from zero (plus the largest number
+ * below a half, truncated), uint8 + 0.5, truncated, and no zero point. */
+static void softmax_table(const ei_node *node, int64_t at, int64_t n, int count) {
     const ei_tensor *x = node->in[0], *y = node->out[0];
     const float *table = node->in[1]->data;
-    int32_t max = row_max(x, at, n), lo, hi;
+    uint8_t *first = (uint8_t *)y->data + at, turn = x->dtype == EI_I8 ? 0x80 : 0, offset[CHAINS];
+    const uint8_t *rows[CHAINS];
+    float sum[CHAINS], half = y->dtype == EI_U8 ? 0.5f : 0x1.fffffep-2f, exps[PIECE];
+    int32_t lo, hi, zero = y->dtype == EI_U8 ? 0 : y->zero;
     ei_int_range(y->dtype, &lo, &hi);
-    float sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += table[entry(x, at + i, max)];
-    float scale = 1.0f / (sum * y->scale);
-    for (int64_t i = 0; i < n; i++) {
-        float v = table[entry(x, at + i, max)] * scale;
-        /* uint8 there: + 0.5, truncated, and no zero point */
-        int32_t q = y->dtype == EI_U8 ? to_int(v + 0.5f) : to_int(roundf(v)) + y->zero;
-        ei_store_int(y, at + i, ei_clamp_i32(q, lo, hi));
+    for (int r = 0; r < CHAINS; r++)
+        rows[r] = (const uint8_t *)x->data + at + (r < count ? r * n : 0);
+    table_sums(rows, turn, n, table, offset, sum);
+    for (int r = 0; r < count; r++) {
+        float scale = 1.0f / (sum[r] * y->scale);
+        for (int64_t begin = 0; begin < n; begin += PIECE) {
+            int64_t length = n - begin < PIECE ? n - begin : PIECE;
+            const uint8_t *from = rows[r] + begin;
+            uint8_t *to = first + r * n + begin;
+            for (int64_t i = 0; i < length; i++)
+                exps[i] = table[(uint8_t)((from[i] ^ turn) + offset[r])];
+            for (int64_t i = 0; i < length; i++) {
+                float v = exps[i] * scale + half;
+                v = v < 512.0f ? v : 512.0f;
+                to[i] = (uint8_t)ei_clamp_i32((int32_t)(v > 0 ? v : 0) + zero, lo, hi);
+            }
+        }
     }
 }
 
@@ -164,6 +205,11 @@ static int run(const ei_node *node, const ei_work *work) {
     int64_t n = x->dims[x->rank - 1], begin, end;
     bool log = node->op == EI_OP_LOG_SOFTMAX;
     ei_split(n ? ei_count(x) / n : 0, 1, work, &begin, &end);
+    if (x->dtype != EI_F32 && node->n_in == 2 && !log) {
+        for (int64_t r = begin; r < end; r += CHAINS)
+            softmax_table(node, r * n, n, end - r < CHAINS ? (int)(end - r) : CHAINS);
+        return EI_OK;
+    }
     for (int64_t r = begin; r < end; r++) {
         const float *in = (const float *)x->data + r * n;
         float *out = (float *)node->out[0]->data + r * n;
@@ -173,8 +219,6 @@ static int run(const ei_node *node, const ei_work *work) {
             softmax_f32(in, out, n, beta);
         else if (node->n_in == 2 && log)
             log_softmax_table(node, r * n, n);
-        else if (node->n_in == 2)
-            softmax_table(node, r * n, n);
         else if (log)
             log_softmax_fixed(node, r * n, n);
         else

@@ -7,6 +7,7 @@
     X(add) X(average_pool_2d) X(div) X(max_pool_2d) X(maximum) X(mean) X(minimum) X(mul)            \
     X(power) X(reduce_max) X(reduce_min) X(reduce_prod) X(squared_difference) X(sub) X(sum)        \
     X(arg_max)                                                                                     \
+    X(batch_matmul)                                                                                \
     X(batch_to_space)                                                                              \
     X(broadcast_to)                                                                                \
     X(cast)                                                                                        \

@@ -20,7 +20,9 @@ from ..graph import Node
 from ..tensor import Tensor
 from ..tflite_schema import LITERT_CUSTOM, OPERATORS, hardware_of
 
-FAMILIES = ("conv", "math", "activation", "shape", "resize", "recurrent", "detection", "convert")
+FAMILIES = (
+    "conv", "matmul", "math", "activation", "shape", "resize", "recurrent", "detection", "convert",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ _UNARY = {
     "SQUARE": _Unary("SQUARE"),
     "SIGN": _Unary("SIGN", types=("float32", "int32")),
     "SQRT": _Unary("SQRT"),
-    "RSQRT": _Unary("RSQRT"),
+    "RSQRT": _Unary("RSQRT", types=("float32", "int8")),
     "EXP": _Unary("EXP", None, _exp, ("float32", "int8")),
     "LOG": _Unary("LOG", None, math.log, ("float32", "int8")),
     "SIN": _Unary("SIN"),
@@ -202,6 +202,10 @@ def _unary_table(node: Node, kind: _Unary, approximate: bool, ctx: Context) -> n
     x, y = node.input(0), node.outputs[0]
     if node.op == "ABS":
         return tables.abs_table(x, y)
+    if node.op == "RSQRT":
+        if x.zero != np.iinfo(x.dtype).min:
+            raise refuse(node, f"{x} has negative values: its zero point must be the least")
+        return tables.rsqrt_table(x, y)
     if kind.xnnpack is not None and ctx.rounding == "xnnpack":
         return tables.xnnpack_table(kind.xnnpack, x, y)
     function = _gelu_tanh if approximate else kind.tflite

@@ -70,6 +70,13 @@ def _doubled(a: Tensor, b: Tensor, out: Tensor) -> dict[str, Any]:
     return {**_NO_FIXED, **fixed, "tflite": 1}
 
 
+def _squared(a: Tensor, b: Tensor, out: Tensor) -> dict[str, Any]:
+    """The same with 7 bits of headroom, squared (kernels/squared_difference.cc)."""
+    twice = 2.0 * max(a.scale, b.scale)
+    end = quantize_multiplier(twice * twice / ((1 << 14) * out.scale))
+    return _doubled(a, b, out) | {"out_multiplier": end[0], "out_shift": end[1]}
+
+
 def delegated(node: Node, a: Tensor, b: Tensor, out: Tensor) -> bool:
     """Whether LiteRT's delegate takes the scales (xnnpack_delegate.cc, VisitBinaryNode); if not,
     the built-in kernel runs."""
@@ -109,9 +116,10 @@ def binary(node: Node, ctx: Context) -> Step:
     """a, b of shapes that broadcast from the right -> their broadcast shape."""
     a, b, out = node.input(0), node.input(1), node.outputs[0]
     arithmetic = node.op in ("ADD", "SUB", "MUL")
+    square = node.op == "SQUARED_DIFFERENCE"
     extreme = node.op in ("MAXIMUM", "MINIMUM")
     allowed = ("float32",) if node.op == "POW" else ("float32", "int32")
-    expect_types(node, out, (*allowed, *EIGHT_BIT) if arithmetic or extreme else allowed)
+    expect_types(node, out, (*allowed, *EIGHT_BIT) if arithmetic or extreme or square else allowed)
     if a.dtype != b.dtype or a.dtype != out.dtype:
         raise refuse(node, f"{a}, {b} and {out} differ in type")
     expect_shape(node, out, broadcast_shape(node, a, b))
@@ -122,6 +130,9 @@ def binary(node: Node, ctx: Context) -> Step:
         if a is b and node.op == "MUL" and rounding == "xnnpack" and node.attrs.get("square", True):
             return _square(node, a, out)
         fixed = _fixed(node, a, b, out, rounding)
+    elif out.dtype in EIGHT_BIT and square:
+        _expect_scales(node, a, b, out)
+        fixed = _squared(a, b, out)
     elif extreme:
         expect_same(node, a, out)
         expect_same(node, b, out)

@@ -57,6 +57,50 @@ def _wrap(x: int) -> int:
     return (x + 2**31) % 2**32 - 2**31
 
 
+def _inverse_root(value: int) -> tuple[int, int]:
+    """(multiplier, shift) of 1 / sqrt(value), value > 1: five Newton-Raphson steps in fixed point.
+
+    TFLite's GetInvSqrtQuantizedMultiplierExp (kernels/internal/common.h); gemmlowp's arithmetic.
+    """
+    shift = 11
+    while value >= 1 << 29:
+        value, shift = value // 4, shift + 1
+    pairs = (32 - value.bit_length() - 1) // 2 - 1
+    shift -= pairs
+    half = rounding_shift((value << 2 * pairs) >> 1, 1)
+    x = 1 << 28
+    for _ in range(5):
+        cube = _saturate(_high(_high(x, x), x) << 6)
+        x = _saturate((_high((1 << 28) + (1 << 27), x) - _high(half, cube)) << 3)
+    x = _high(x, 1518500250)
+    return (x << -shift, 0) if shift < 0 else (x, -shift)
+
+
+def _high(a: int, b: int) -> int:
+    """gemmlowp's SaturatingRoundingDoublingHighMul."""
+    return multiply(a, b, 0)
+
+
+def _saturate(x: int) -> int:
+    return min(max(x, -(2**31)), 2**31 - 1)
+
+
+def rsqrt_table(x: Tensor, y: Tensor) -> np.ndarray:
+    """1 / sqrt(x) of TFLite's kernel (elementwise.cc, RsqrtEvalQuantized); of 0: the largest."""
+    more = 20  # bits that keep the root an integer
+    real = 1.0 / (math.sqrt(float(x.scale)) * float(y.scale))
+    multiplier, shift = quantize_multiplier(real)
+    found = []
+    for value in (int(v) - x.zero for v in domain(x)):
+        if value <= 0:
+            found.append(int(np.iinfo(y.dtype).max))
+            continue
+        root = _inverse_root(value) if value > 1 else (2**31 - 1, 0)
+        fixed = multiply(1, root[0], root[1] + more)
+        found.append(multiply(fixed, multiplier, shift - more) + y.zero)
+    return pack(found, y)
+
+
 def domain(tensor: Tensor) -> np.ndarray:
     """The 256 values of an int8 or uint8 tensor, in the order of their bit patterns (int64)."""
     return np.arange(256, dtype=np.uint8).view(tensor.dtype).astype(np.int64)

@@ -22,7 +22,8 @@ _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"
 #: Operators that compute on q - zero, so that the same real input gives the same real output for
 #: either sign, to the bit. (Average pooling, say, rounds the raw sum: its ties differ by sign.)
 _EITHER = frozenset(
-    "CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED ADD SUB MUL MAX_POOL_2D RESHAPE SQUEEZE "
+    "CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED BATCH_MATMUL ADD SUB MUL SQUARED_DIFFERENCE "
+    "MAX_POOL_2D RESHAPE SQUEEZE "
     "EXPAND_DIMS TRANSPOSE CONCATENATION SPLIT STRIDED_SLICE SLICE PAD "
     "RESIZE_NEAREST_NEIGHBOR".split()
 )
