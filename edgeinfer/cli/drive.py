@@ -17,7 +17,7 @@ from .. import report
 from ..board import Board
 from ..errors import DeviceError, MessageError
 from ..io import open_sink, open_source, parse_url
-from ..pipeline.inline import Tick
+from ..pipeline.inline import Durations, Tick
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.record import replay
 from ..pipeline.stage import Stage
@@ -48,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record", type=Path, help="write the (first) run to this file, for edgeinfer replay"
     )
+    parser.add_argument(
+        "--overrun", metavar="STAGE=SHARE", help="let that share of a stage's runs take 3 budgets"
+    )
     parser.add_argument("--no-video", action="store_true", help="draw nothing")
     parser.add_argument("--out", type=Path, default=Path("out/drive"), help="folder of the report")
 
@@ -68,6 +71,9 @@ def run(args: argparse.Namespace) -> int:
     if scene and len(runs) > 1:
         scores = np.array([r.outcome["score"] for r in runs], float)
         print(f"\nmean score {scores.mean():.1f} ± {scores.std():.1f} over {len(runs)} runs")
+    for found in runs:
+        for event in found.report.transitions if found.report is not None else ():
+            print(f"{found.name}, {event.release_ns / 1e9:.2f} s: {event.text}")
     for line in _troubles(runs):
         print(f"edgeinfer: {line}", file=sys.stderr)
     _write_report(args, runs, rows, video)
@@ -186,6 +192,7 @@ def _inline(
         found.report = pipeline.run_inline(
             frames=args.frames,
             deadlines=not args.no_deadlines,
+            durations=_overruns(args.overrun, stages) if args.overrun else None,
             record=record,
             png=not recipe.scene,
             trace=args.out / "trace.json",
@@ -199,6 +206,24 @@ def _inline(
             extra.close()
         _end_progress()
     return found
+
+
+def _overruns(option: str, stages: list[Stage]) -> Durations:
+    """Random overruns of one stage, the same in every run."""
+    name, _, share = option.partition("=")
+    budgets = {s.name: s.timing.budget_ns for s in stages}
+    try:
+        chance = float(share)
+    except ValueError:
+        chance = -1.0
+    if name not in budgets or not 0 <= chance <= 1:
+        raise ValueError(f"--overrun {option!r}: give STAGE=SHARE, 0..1, of {', '.join(budgets)}")
+    draws = np.random.default_rng(0)
+
+    def duration(stage: str, release: int) -> int | None:
+        return 3 * budgets[name] if stage == name and draws.random() < chance else None
+
+    return duration
 
 
 def _processes(

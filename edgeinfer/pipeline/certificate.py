@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .faults import BAD, BEGIN, SENT, Entry, is_silence
-from .loop import FUTURE_NS, Event, Mode
+from .loop import FUTURE_NS, Event, Mode, Words
 from .messages import Origin
 
 #: How late a wake-up may be without the command in force counting as too old.
@@ -170,7 +170,7 @@ def _detected(held: Sequence[_Span], events: Sequence[Event], fault_ns: int) -> 
         for e in events
         if e.mode in _NOTICED
         or e.late
-        or (e.stage == "guard" and " " in e.text.removesuffix(" ok"))
+        or (e.stage == "guard" and Words.parse(e.text).offered not in ("-", "ok"))
     ]
     return min((t for t in seen if t >= fault_ns), default=None)
 

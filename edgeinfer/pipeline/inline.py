@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .guard import Guard
-from .loop import WORKING, Event, Mode, Runner
+from .loop import WORKING, Event, Mode, Runner, Words, remark
 from .messages import Command, Frame, Message, Origin
+from .modes import Modes, Status, shape
 from .realtime import Burst
 from .schedule import SOURCE
 from .slot import Published
@@ -80,16 +81,22 @@ class Inline:
         durations: Durations | None = None,
         observe: Callable[[Tick], None] | None = None,
         burst: Burst | None = None,
+        modes: Modes | None = None,
     ) -> None:
         brake = guard.limits.safe_brake
         self._tracks = {s.name: _Track(Runner(s, s.name == commands, brake)) for s in stages}
-        self._commands, self._guard, self._emit, self._write = commands, guard, emit, write
+        self._modes = modes or Modes()
+        self._commands, self._guard, self._told, self._write = commands, guard, emit, write
         self._plant, self._applied = plant, REST
         self._deadlines, self._durations, self._observe = deadlines, durations, observe
         self._burst = burst or Burst(0)
         self._frame: Published | None = None
         self._epoch_ns = self._cursor_ns = 0
         self._sent = self._offered = 0
+
+    def _emit(self, event: Event, message: Message | None) -> None:
+        self._modes.take(event)
+        self._told(event, message)
 
     def run(self, source: Any, frames: int | None = None) -> None:
         """Until the source ends, or `frames` of them were taken."""
@@ -157,7 +164,7 @@ class Inline:
         event = Event(
             name, mode, now, self._cursor_ns, took, used, track.published if out else 0,
             out.seq if out else -1, now - out.stamp_ns if out else -1, late, skipped,
-            text=runner.stage.outcome,
+            text=runner.stage.outcome, remark=remark(out),
         )  # fmt: skip
         self._cursor_ns += took
         self._emit(event, out)
@@ -181,19 +188,21 @@ class Inline:
     def _actuate(self, now: int) -> None:
         """One period of the guard and the actuator behind it."""
         newest = self._tracks[self._commands].newest(now)
-        used, text = None, ""
+        status = self._modes.step(now)
+        used, offered = None, "-"
         if newest is not None and newest.number != self._offered:
             assert isinstance(newest.message, Command)
             self._offered = newest.number
             used = {self._commands: newest.number}
-            text = self._guard.offer(newest.message, newest.number, now).name.lower()
+            shaped = shape(newest.message, status, self._modes.limits)
+            offered = self._guard.offer(shaped, newest.number, now).name.lower()
         sent = self._guard.output(now)
         if sent is not None:
             self._sent += 1
             if not self._plant:
                 self._write(sent)
         self._applied = sent or REST
-        text = f"{self._guard.state.name.lower()} {text}".strip()
+        text = guard_words(self._guard, offered, sent, status)
         self._emit(guard_event(now, used, sent, self._sent, text, self._cursor_ns), sent)
         if self._observe is not None and self._frame is not None:
             self._observe(self._tick(now, sent))
@@ -209,6 +218,12 @@ class Inline:
 def is_plant(source: Any, sink: Any) -> bool:
     """Whether source and sink are one simulator: the same, or no sink and the source can write."""
     return sink is source or (sink is None and hasattr(source, "write"))
+
+
+def guard_words(guard: Guard, offered: str, sent: Command | None, status: Status) -> str:
+    """The text of the guard's event."""
+    origin = sent.origin.name.lower() if sent is not None else "-"
+    return str(Words(guard.state.name.lower(), offered, origin, str(status)))
 
 
 def guard_event(

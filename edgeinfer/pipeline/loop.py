@@ -16,10 +16,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
-from .messages import Command, Message, Origin, Trajectory, parse
+from .messages import Command, Message, Objects, Origin, Trajectory, parse
 from .slot import Published
 from .stage import Stage
 
@@ -51,8 +52,9 @@ class Event:
     `release_ns` is the release's time, `start_ns` and `duration_ns` those of the work; `inputs`
     the numbers of the messages used, `output` that of the one given (0: none), `seq` the frame
     behind it; `late`: over budget; `skipped`: input messages passed over; `missed`: releases
-    passed over before this one; `lateness_ns`: of the wake-up; `text`: state and reason of the
-    guard.
+    passed over before this one; `lateness_ns`: of the wake-up; `text`: of the guard its Words, of a
+    stage what stood in for its network, of a transition of modes its cause; `remark`: of a message
+    (see `remark`).
     """
 
     stage: str
@@ -69,6 +71,7 @@ class Event:
     missed: int = 0
     lateness_ns: int = 0
     text: str = ""
+    remark: str = ""
 
     def to_json(self) -> bytes:
         """As JSON, keys as the fields."""
@@ -79,6 +82,32 @@ class Event:
         """The event in `data`."""
         fields = json.loads(data)
         return cls(**{**fields, "mode": Mode(fields["mode"])})
+
+
+class Words(NamedTuple):
+    """What the guard's event says: its state, the reason it gave to the last offer, the origin of
+    the command sent, the mode; "-" where there is none.
+    """
+
+    state: str
+    offered: str = "-"
+    origin: str = "-"
+    status: str = "nominal/none"
+
+    def __str__(self) -> str:
+        return " ".join(self)
+
+    @classmethod
+    def parse(cls, text: str) -> Words:
+        """From an event's text."""
+        return cls(*text.split())
+
+
+def remark(out: Message | None) -> str:
+    """What is worth telling of a stage's message: of a road how sure it is, and the speed (m/s)."""
+    if not isinstance(out, Objects) or out.road is None:
+        return ""
+    return f"confidence {out.road.confidence:.3f} speed {out.road.speed_mps:.2f}"
 
 
 def advanced(trajectory: Trajectory, seconds: float) -> Trajectory | None:

@@ -25,6 +25,7 @@ from .guard import Guard, GuardLimits
 from .inline import Durations, Inline, Tick, is_plant
 from .loop import WORKING, Event
 from .messages import Command, Message
+from .modes import ModeLimits, Modes
 from .realtime import Burst, RealTime
 from .record import ACTUATOR, Recorder
 from .schedule import SOURCE, Admission, admit, order
@@ -81,7 +82,8 @@ class Pipeline:
     """Stages wired by name. `guard`: its limits; `board`: name or data (cores, real time).
 
     `commands` names the stage whose Command goes to the guard: by default the one that no other
-    reads. `notes` (JSON) are kept in records. ValueError where the wiring is wrong.
+    reads. `notes` (JSON) are kept in records; `modes`: when the vehicle behaves otherwise.
+    ValueError where the wiring is wrong.
     """
 
     def __init__(
@@ -94,7 +96,9 @@ class Pipeline:
         board: Board | str | Path = "host",
         commands: str | None = None,
         notes: Mapping[str, Any] | None = None,
+        modes: ModeLimits | None = None,
     ) -> None:
+        self.modes = modes or ModeLimits()
         self.stages = order(stages)
         self.source, self.sink = source, sink
         self.board = board if isinstance(board, Board) else boards.load(board)
@@ -175,6 +179,7 @@ class Pipeline:
                 durations=durations,
                 observe=observe,
                 burst=burst,
+                modes=Modes(self.modes, lambda e: log.event(e, e.release_ns)),
             )
             began = time.monotonic()
             with _no_collection():
@@ -225,7 +230,9 @@ class Pipeline:
     def _recorder(self, path: str | Path | None, png: bool, opened: list[Any]) -> Recorder | None:
         if path is None:
             return None
-        recorder = Recorder(path, self.stages, self.limits, self.commands, png, self.notes)
+        recorder = Recorder(
+            path, self.stages, self.limits, self.commands, png, self.notes, self.modes
+        )  # fmt: skip
         opened.append(recorder)
         return recorder
 

@@ -13,9 +13,11 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EdgeInferError
+from .health import heat, held_down
 from .inline import is_plant
 from .loop import Event
 from .messages import parse
+from .modes import MODES, Modes
 from .outbox import DONE, EVENT, FAILED, MESSAGE, READY, Inbox
 from .realtime import RealTime, now_ns
 from .schedule import SOURCE, offsets
@@ -82,8 +84,10 @@ class Supervisor:
         self.children: dict[str, Child] = {}
         self.crashed: dict[str, str] = {}
         self.warnings: list[str] = []
+        self.modes = Modes(pipeline.modes, lambda e: log.event(e, e.release_ns))
         self._heap: list[tuple[int, int, str, int, bytes]] = []
         self._tie = count()
+        self._looked = 0.0
 
     def run(self, seconds: float | None) -> RunReport:
         """The whole run: start, watch, stop; the report."""
@@ -133,6 +137,7 @@ class Supervisor:
         names = [s.name for s in self.pipeline.stages]
         self._slots = {name: Slot(MESSAGE_BYTES, name=name) for name in [*names, ORDERS]}
         self._slots[SOURCE] = Slot(self._frame_bytes, name=SOURCE)
+        self._slots[MODES] = Slot(64, name=MODES)
         for task in self._tasks():
             reader, task.pipe = self._context.Pipe(duplex=False)
             self.children[task.name] = child = Child(self._context, task, reader)
@@ -158,7 +163,8 @@ class Supervisor:
         commands = {p.commands: self._slots[p.commands]}
         source = Task(
             SOURCE, control, None, {}, self._settings(SOURCE), 0, self._slots[SOURCE],
-            limits=p.limits, source=p.source, record=self.record,
+            limits=p.limits, source=p.source, record=self.record, orders=self._slots[MODES],
+            modes=p.modes,
         )  # fmt: skip
         if is_plant(p.source, p.sink):
             source.inputs, source.name = commands, GUARD
@@ -166,7 +172,8 @@ class Supervisor:
         guard = Task(
             GUARD, control, None, commands, self._settings(GUARD),
             starts[last.name] + last.timing.budget_ns, limits=p.limits, sink=p.sink,
-            rate_hz=last.timing.rate_hz, record=self.record,
+            rate_hz=last.timing.rate_hz, record=self.record, orders=self._slots[MODES],
+            modes=p.modes,
         )  # fmt: skip
         return [source, guard]
 
@@ -191,11 +198,23 @@ class Supervisor:
         start = now_ns() + _START_NS
         self._slots[ORDERS].write(start.to_bytes(8, "little"), now_ns())
 
+    def _look(self) -> None:
+        """Once a second: heat and power of the machine."""
+        now = time.monotonic()
+        if now < self._looked + 1.0:
+            return
+        self._looked = now
+        for reading in heat():
+            self.modes.temperature(reading)
+        held = held_down()
+        self.modes.fault("the processor's clock", bool(held), held)
+
     def _watch(self, end: float | None) -> None:
         """Until time is up, the source has ended, or what follows a crash has run its course."""
         while end is None or time.monotonic() < end:
             try:
                 self._collect(0.05)
+                self._look()
             except KeyboardInterrupt:
                 return
             for child in self.children.values():
@@ -249,7 +268,18 @@ class Supervisor:
             if topic:
                 self.log.message(topic, number, parse(data), at)
             else:
-                self.log.event(Event.from_json(data), at)
+                event = Event.from_json(data)
+                self.modes.take(event)
+                self.log.event(event, at)
+                if event.stage == GUARD:
+                    self._set_mode(event.release_ns)
+
+    def _set_mode(self, at_ns: int) -> None:
+        """Tell the guard of a change of mode."""
+        before = str(self.modes.status)
+        after = str(self.modes.step(at_ns))
+        if after != before:
+            self._slots[MODES].write(after.encode(), at_ns)
 
     def _stop(self, seconds: float = 2.0) -> None:
         """Tell all to stop, take what they say, end those that do not; release the memory."""

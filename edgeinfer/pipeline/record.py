@@ -24,8 +24,9 @@ import numpy as np
 from ..errors import MessageError
 from .guard import Guard, GuardLimits
 from .inline import Tick
-from .loop import WORKING, Event, Mode, Runner
+from .loop import WORKING, Event, Mode, Runner, Words
 from .messages import Command, Frame, Message, parse
+from .modes import ModeLimits, Status, shape
 from .schedule import SOURCE
 from .slot import Published
 from .stage import Stage
@@ -64,6 +65,7 @@ class Recorder:
         commands: str,
         png: bool = False,
         notes: Mapping[str, Any] | None = None,
+        modes: ModeLimits | None = None,
         chunk_bytes: int = _CHUNK,
     ) -> None:
         self.path, self._png = Path(path), png
@@ -76,6 +78,7 @@ class Recorder:
             "stages": json.dumps([s.name for s in stages]),
             "timing": json.dumps({s.name: asdict(s.timing) for s in stages}),
             "guard": json.dumps(asdict(limits)),
+            "modes": json.dumps(asdict(modes or ModeLimits())),
             "commands": json.dumps(commands),
             "notes": json.dumps(dict(notes or {})),
         }
@@ -285,10 +288,12 @@ def replay(
     outputs, replayed, recorded, n = _Outputs(), [], [], 0
     runners: dict[str, Runner] = {}
     guard: Guard | None = None
+    modes = ModeLimits()
     try:
         for entry in record:
             if guard is None:
                 guard = Guard(GuardLimits(**record.about["guard"]))
+                modes = ModeLimits(**record.about["modes"])
                 runners = _open(record, stages, guard.limits.safe_brake)
             if entry.topic == ACTUATOR and isinstance(entry.content, Message):
                 recorded.append(entry.content.to_bytes())
@@ -296,7 +301,7 @@ def replay(
                 outputs.add(SOURCE, Published(entry.number, entry.content, entry.time_ns))
             elif isinstance(entry.content, Event):
                 n += 1
-                sent = _repeat(entry.content, runners, guard, outputs)
+                sent = _repeat(entry.content, runners, guard, outputs, modes)
                 replayed += [sent.to_bytes()] if sent else []
                 _tell(entry.content, sent, outputs, observe, on_event)
     finally:
@@ -336,16 +341,21 @@ def _open(record: Record, stages: Sequence[Stage], safe_brake: float) -> dict[st
 
 
 def _repeat(
-    event: Event, runners: dict[str, Runner], guard: Guard, outputs: _Outputs
+    event: Event,
+    runners: dict[str, Runner],
+    guard: Guard,
+    outputs: _Outputs,
+    modes: ModeLimits,
 ) -> Command | None:
     """Do again what the event tells of; the Command sent where it is the guard's."""
     used = event.inputs or {}
     inputs = {name: outputs.get(name, count, event.stage) for name, count in used.items()}
-    if event.stage == "guard":
+    if event.stage == "guard" and event.mode is not Mode.STALE:
         for published in inputs.values():
             assert isinstance(published.message, Command)
-            message, number = published.message, published.number
-            guard.offer(message, number, event.release_ns, event.duration_ns)
+            status = Status.parse(Words.parse(event.text).status)
+            shaped = shape(published.message, status, modes)
+            guard.offer(shaped, published.number, event.release_ns, event.duration_ns)
         sent = guard.output(event.release_ns)
         return None if event.mode is Mode.LOST else sent
     if event.stage in runners and event.mode in WORKING:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .loop import Event, Mode
+from .modes import MODES
 from .stage import Timing
 
 
@@ -43,7 +44,8 @@ class RunReport:
     """A whole run. `age_ms`: from a frame's capture to the command sent, [commands].
 
     `guard`: its counters; `crashed`: stage -> how it ended; `warnings`: settings refused, parts of
-    a record lost; `seconds`: of the pipeline's clock; `wall_seconds`: of the world's.
+    a record lost; `seconds`: of the pipeline's clock; `wall_seconds`: of the world's; `transitions`
+    of the modes (modes.py), with their causes.
     """
 
     stages: tuple[StageStatistics, ...]
@@ -55,6 +57,7 @@ class RunReport:
     wall_seconds: float
     crashed: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    transitions: tuple[Event, ...] = ()
 
     def rows(self) -> list[dict[str, object]]:
         """The table: one dict a stage, values rounded for people."""
@@ -78,6 +81,7 @@ class Collector:
         self._times: dict[str, list[int]] = defaultdict(list)
         self._counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._ages: list[int] = []
+        self.transitions: list[Event] = []
         self.frames = self.commands = 0
         self.first_ns: int | None = None
         self.last_ns = 0
@@ -90,6 +94,8 @@ class Collector:
             self.frames += 1
         elif event.stage == "guard":
             self._guard(event)
+        elif event.stage == MODES:
+            self.transitions.append(event)
         else:
             self._stage(event)
 
@@ -155,4 +161,5 @@ class Collector:
             wall_seconds=wall_seconds,
             crashed=crashed or {},
             warnings=tuple(warnings),
+            transitions=tuple(self.transitions),
         )

@@ -12,9 +12,10 @@ from typing import Any
 
 from ..errors import DeviceError, MessageError
 from .guard import Guard, GuardLimits
-from .inline import REST, guard_event
-from .loop import WORKING, Event, Mode, Runner
+from .inline import REST, guard_event, guard_words
+from .loop import WORKING, Event, Mode, Runner, remark
 from .messages import Command, Frame, Message
+from .modes import ModeLimits, Status, shape
 from .outbox import DONE, EVENT, FAILED, MESSAGE, READY, Outbox
 from .realtime import PeriodicLoop, RealTime, apply, now_ns, sleep_until
 from .schedule import SOURCE
@@ -27,7 +28,10 @@ _LIVE_NS = 1_000_000_000  # stamps this close to now are of this machine's clock
 
 @dataclass
 class Task:
-    """What a process is to do. `control`: a slot: first value the start (ns), second: stop."""
+    """What a process is to do. `control`: a slot: first value the start (ns), second: stop.
+
+    `orders`: a slot with the mode, for the guard.
+    """
 
     name: str
     control: Slot
@@ -43,6 +47,8 @@ class Task:
     sink: Any = None
     rate_hz: float = 0.0
     record: bool = False
+    orders: Slot | None = None
+    modes: ModeLimits = field(default_factory=ModeLimits)
 
 
 def main(task: Task) -> None:
@@ -184,7 +190,7 @@ class StageWorker(Worker):
         seq, age = (out.seq, end - out.stamp_ns) if out is not None else (-1, -1)
         self.tell(
             Event(self.task.name, mode, now, now, took, used, number, seq, age, late, skipped,
-                  missed, lateness, self.stage.outcome),
+                  missed, lateness, self.stage.outcome, remark(out)),
             now,
         )  # fmt: skip
 
@@ -199,6 +205,7 @@ class EndsWorker(Worker):
         self.sink: Any = None
         self._offered = self._sent = self._unsent = 0
         self._write_ns = self._acted_ns = self._period_ns = 0
+        self._mode = 0, Status()
 
     def open(self) -> None:
         self.source, self.sink = _opened(self.task.source), _opened(self.task.sink)
@@ -240,7 +247,8 @@ class EndsWorker(Worker):
 
     def actuate(self) -> None:
         """One period of the guard and what is behind it."""
-        newest, used, text = self.newest(), None, ""
+        newest, used, offered = self.newest(), None, "-"
+        status = self._status()
         now = now_ns()
         # A command is on its way as long as the last one was, and in force until the next has come.
         pause = now - self._acted_ns - self._period_ns if self._acted_ns else 0
@@ -248,13 +256,20 @@ class EndsWorker(Worker):
         for name, found in newest.items():
             if found.number != self._offered and isinstance(found.message, Command):
                 self._offered, used = found.number, {name: found.number}
-                offered = self.guard.offer(found.message, found.number, now, delay)
-                text = offered.name.lower()
+                shaped = shape(found.message, status, self.task.modes)
+                offered = self.guard.offer(shaped, found.number, now, delay).name.lower()
         sent = self.guard.output(now)
         arrived = self._send(sent)
-        text = f"{self.guard.state.name.lower()} {text}".strip()
+        text = guard_words(self.guard, offered, sent, status)
         event = guard_event(now, used, sent if arrived else None, self._sent, text, now, delay)
         self.tell(event if arrived else replace(event, mode=Mode.LOST), now)
+
+    def _status(self) -> Status:
+        """The mode that the supervisor wrote last."""
+        slot = self.task.orders
+        if slot is not None and slot.count != self._mode[0] and (found := slot.read()):
+            self._mode = found[0], Status.parse(bytes(found[1]).decode())
+        return self._mode[1]
 
     def _send(self, sent: Command | None) -> bool:
         """Hand a command to the actuator; False where its bus is down (tried again next time)."""
