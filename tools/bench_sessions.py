@@ -2,6 +2,7 @@
 """Several models on one core of the scheduler: does the urgent one keep its time, at what price?
 
     tools/bench_sessions.py [CRITICAL] [BACKGROUND ...] [--period-ms 20] [--rounds 10] [--cores 1]
+                            [--priority 20]
 
 1. CRITICAL runs every period with the period as its deadline, alone and beside BACKGROUND models
    that run all the time, by turns. Aims: its p99 latency beside them is at most 1.15 times that
@@ -76,8 +77,8 @@ def burst(workers: list[Worker], seconds: float) -> tuple[list[int], float, floa
 class Periodic:
     """Runs the critical model on a grid, from the real-time class where that is granted."""
 
-    def __init__(self, session: ei.Session, period_ns: int) -> None:
-        self.session, self.period_ns = session, period_ns
+    def __init__(self, session: ei.Session, period_ns: int, priority: int) -> None:
+        self.session, self.period_ns, self.priority = session, period_ns, priority
 
     def measure(self, periods: int) -> np.ndarray:
         """float64 [periods, 2], ms: from the release and from the wake-up to the result."""
@@ -88,7 +89,7 @@ class Periodic:
         return np.array(took) / 1e6
 
     def _loop(self, periods: int, took: list[tuple[int, int]]) -> None:
-        apply(RealTime(priority=20))
+        apply(RealTime(self.priority))
         release = time.monotonic_ns() + self.period_ns
         for _ in range(periods):
             sleep_until(release)
@@ -99,10 +100,9 @@ class Periodic:
             release += self.period_ns * (1 + (end - release) // self.period_ns)
 
 
-def contend(critical: ei.Session, workers: list[Worker], period_ns: int, rounds: int) -> None:
+def contend(periodic: Periodic, workers: list[Worker], rounds: int) -> None:
     """The first measurement."""
-    periodic = Periodic(critical, period_ns)
-    periods = 50
+    period_ns, periods = periodic.period_ns, 50
     solo, beside, kept = [], [], []
     for _ in range(rounds):
         runs, took, _ = burst(workers, periods * period_ns / 2e9)
@@ -127,7 +127,7 @@ def contend(critical: ei.Session, workers: list[Worker], period_ns: int, rounds:
           f"{np.median(b) / np.median(a):8.2f}")  # fmt: skip
     print(f"background keeps {np.median(kept):.0%} of what is left (best {max(kept):.0%}); "
           f"gave way {sum(w.session.preempted for w in workers)} times; "
-          f"outcomes {dict(critical.outcomes)}")  # fmt: skip
+          f"outcomes {dict(periodic.session.outcomes)}")  # fmt: skip
 
 
 def in_turn(workers: list[Worker], rounds: int) -> None:
@@ -151,7 +151,8 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=[str(ROAD), str(ROAD), str(ROAD)])
     parser.add_argument("--period-ms", type=float, default=20.0)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--cores", type=int, default=1, help="of the scheduler; 0: none")
+    parser.add_argument("--priority", type=int, default=20, help="FIFO, of CRITICAL; 0: normal")
     args = parser.parse_args()
     scheduler.set_cores(args.cores)
     critical = ei.Session(ei.load(args.models[0]), hold_gil=False)
@@ -161,7 +162,8 @@ def main() -> None:
         worker.session.calibrate(runs=50, quantile=0.5, segment_s=100e-6)
     segment = max((w.session.longest_segment or 0.0 for w in workers), default=0.0)
     print(f"critical {critical.times.total * 1e3:.2f} ms; longest segment {segment * 1e3:.3f} ms")
-    contend(critical, workers, round(args.period_ms * 1e6), args.rounds)
+    periodic = Periodic(critical, round(args.period_ms * 1e6), args.priority)
+    contend(periodic, workers, args.rounds)
     in_turn(workers, args.rounds)
 
 

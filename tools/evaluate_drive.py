@@ -2,9 +2,11 @@
 
     python tools/evaluate_drive.py --seeds 0-99
     python tools/evaluate_drive.py --seeds 0-99 --randomize
+    python tools/evaluate_drive.py --seeds 0-19 --overrun 0.2
 
 `--truth` replaces perception by the simulator's own centre line: the bound that planning and
-control set. `--jobs` runs episodes in several processes.
+control set. `--overrun` has that share of the network's runs, at random, need longer than there is:
+the last road stands in. `--jobs` runs episodes in several processes.
 """
 
 from __future__ import annotations
@@ -47,11 +49,31 @@ class TruePerception(Stage):
         return Objects(frame.seq, frame.stamp_ns, road)
 
 
+class Overrun(RoadPerception):
+    """Perception that finds, for a share of its runs, that the rest of the run takes 1000 s."""
+
+    def __init__(self, model: Path, share: float, seed: int) -> None:
+        super().__init__(_TIMING, model)
+        self.share, self.rng = share, np.random.default_rng(seed)
+
+    def step(self, inputs: Any) -> Objects | None:
+        """A result, or what stands in for it."""
+        times = self.session.times
+        assert times is not None
+        rest = 10**12 if self.rng.random() < self.share else 0
+        plan = replace(times.plans[0], rest_ns=(rest,) * len(times.plans[0].rest_ns))
+        self.session.times = replace(times, plans=(plan,))
+        self.deadline_ns = time.monotonic_ns() + 10**11
+        return super().step(inputs)
+
+
 def drive(seed: int, args: argparse.Namespace) -> tuple[int, Metrics]:
     """One episode: the stages in order on every frame."""
     scene = CarRacing(seed, args.randomize)
     vehicle = replace(CAR_RACING, **dict(args.set))
-    perception = TruePerception(scene) if args.truth else RoadPerception(_TIMING, args.model)
+    perception: Stage = Overrun(args.model, args.overrun, seed)
+    if args.truth:
+        perception = TruePerception(scene)
     stages: list[Stage] = [
         perception, PlanningStage(_TIMING, vehicle), ControlStage(_TIMING, vehicle)
     ]  # fmt: skip
@@ -103,6 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=_seeds, default=range(100), help="first-last")
     parser.add_argument("--randomize", action="store_true", help="random colours")
+    parser.add_argument("--overrun", type=float, default=0.0, help="share of runs, 0..1")
     parser.add_argument("--truth", action="store_true", help="perfect perception")
     parser.add_argument("--model", type=Path, default=ROAD_MODEL)
     parser.add_argument("--set", type=_setting, nargs="*", default=[], help="vehicle parameters")

@@ -1,9 +1,11 @@
-/* Cancels at random moments: cancel_runs PLAN CANCELS THREADS. One thread runs, with and without a
- * deadline; another cancels until so many runs were hit, then closes. Status 1 when a run ends
- * otherwise than whole, with the right bytes, or cancelled. For plans without state. */
+/* Cancels at random moments: cancel_runs PLAN CANCELS THREADS CORES. One thread runs, with and
+ * without a deadline; another cancels until so many runs were hit, then closes. Status 1 when a run
+ * ends otherwise than whole, with the right bytes, or cancelled. With CORES > 0 another session
+ * competes for them. For plans without state. */
 #include "../read_file.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -27,8 +29,20 @@ static void *cancels(void *unused) {
         for (volatile uint32_t i = draw(&seed) % (draw(&seed) & 7 ? 200 : 4000); i; i--) {
         }
         ei_session_cancel(session);
+        sched_yield();
     }
     ei_session_close(session);
+    return NULL;
+}
+
+static uint32_t stop;
+
+static void *competes(void *threads) {
+    ei_session *other;
+    ei_error err;
+    if (ei_session_create(plan, *(int *)threads, &other, &err)) return NULL;
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) ei_session_run(other);
+    ei_session_destroy(other);
     return NULL;
 }
 
@@ -36,6 +50,10 @@ static void *cancels(void *unused) {
 static bool run(int k, const void *want, size_t bytes) {
     ei_result result = {0};
     int out = ei_plan_output(plan, 0);
+    if (k % 4 == 0) { /* announced first: where both threads share a core, the other hits it here */
+        ei_session_arm(session);
+        sched_yield();
+    }
     int status = k & 1 ? ei_session_run(session) : ei_session_run_by(session, UINT64_MAX, &result);
     if (status == EI_E_CLOSED) return false;
     runs++;
@@ -49,12 +67,13 @@ static bool run(int k, const void *want, size_t bytes) {
 
 int main(int argc, char **argv) {
     size_t size = 0;
-    if (argc < 4) return 2;
+    if (argc < 5) return 2;
+    int threads = atoi(argv[3]), cores = atoi(argv[4]);
     void *file = read_file(argv[1], &size);
     ei_plan *opened = NULL;
     ei_error err = {0};
     if (ei_plan_open(file, size, &opened, &err) ||
-        ei_session_create(opened, atoi(argv[3]), &session, &err)) {
+        ei_session_create(opened, threads, &session, &err)) {
         fprintf(stderr, "%s\n", err.text);
         return 2;
     }
@@ -65,11 +84,16 @@ int main(int argc, char **argv) {
     uint8_t *want = malloc(info.bytes);
     ei_session_run(session); /* on zeros, as all that follow */
     memcpy(want, ei_session_tensor(session, ei_plan_output(plan, 0)), info.bytes);
-    pthread_t thread;
+    pthread_t thread, other;
+    ei_scheduler_set_cores(cores);
+    if (cores) pthread_create(&other, NULL, competes, &threads);
     pthread_create(&thread, NULL, cancels, NULL);
     for (int k = 0; run(k, want, info.bytes); k++) {
     }
     pthread_join(thread, NULL);
+    __atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+    if (cores) pthread_join(other, NULL);
+    wrong += ei_scheduler_waiting();
     printf("%ld runs, %ld cancels, %ld wrong\n", runs, hits, wrong);
     wrong += ei_session_run(session) != EI_E_CLOSED || ei_session_cancel(session) ||
              ei_session_arm(session) != EI_E_CLOSED;

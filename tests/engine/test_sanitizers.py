@@ -63,12 +63,14 @@ def test_threads(tmp_path: Path) -> None:
     _run(program, tmp_path / "m.plan", 1000, 3)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_cancels(threads: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("threads", "cores", "cancels"), [(1, 0, 50_000), (3, 0, 50_000), (1, 1, 5000), (3, 2, 5000)]
+)
+def test_cancels(threads: int, cores: int, cancels: int, tmp_path: Path) -> None:
     """Together 10^5 runs cancelled at random moments, then a close in the midst of them."""
     program = sanitized.program("engine/cancel_runs.c", sanitized.TSAN)
     build(models.network("int8", size=6)).save(tmp_path / "m.plan")
-    _run(program, tmp_path / "m.plan", 50_000, threads)
+    _run(program, tmp_path / "m.plan", cancels, threads, cores)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -13,6 +13,7 @@ import pytest
 from pipeline_stages import Frames, Sink
 
 from edgeinfer.errors import ModelError, PlanError
+from edgeinfer.io import open_source
 from edgeinfer.pipeline.control import ControlStage
 from edgeinfer.pipeline.inference import moved
 from edgeinfer.pipeline.loop import Event, Mode
@@ -192,6 +193,39 @@ def test_the_ladder_sees_the_age_and_a_replay_gives_the_same_bytes(tmp_path: Pat
     again = replay(tmp_path / "r.mcap", stages)
     assert again.recorded == sent
     assert again.same
+
+
+class Unreliable(Overrun):
+    """A run in five, at random, cannot keep its time."""
+
+    share = 0.2
+
+    def open(self) -> None:
+        super().open()
+        self.rng, self.count = np.random.default_rng(3), 0
+
+    def step(self, inputs: Mapping[str, Message]) -> Objects | None:
+        self.first, self.end = (0, 1 << 60) if self.rng.random() < self.share else (0, 0)
+        self.deadline_ns = time.monotonic_ns() + 10**10
+        found = super().step(inputs)
+        self.count += self.outcome == "substituted:last"
+        return found
+
+
+def test_a_fifth_of_overruns_costs_hardly_any_score() -> None:
+    pytest.importorskip("Box2D")
+    scores, counts = [], []
+    for share in (0.0, 0.2):
+        scene, perception = open_source("sim:carracing?seed=0"), Unreliable(TIMING)
+        perception.share = share
+        stages = [perception, PlanningStage(TIMING, CAR_RACING), ControlStage(TIMING, CAR_RACING)]
+        Pipeline(stages, scene, scene).run_inline(frames=250, admit="anyway")
+        scores.append(scene.metrics.score)
+        counts.append(perception.count)
+    assert counts[0] == 0
+    assert 30 < counts[1] < 70
+    assert scores[0] > 200
+    assert scores[1] >= 0.95 * scores[0]
 
 
 def test_an_outcome_that_cannot_be_repeated_is_named() -> None:
