@@ -31,7 +31,11 @@ HEADERS = (
 
 #: Flags for every file. No contraction: a fused multiply-add rounds once where the definition of
 #: the arithmetic rounds twice. Vector kernels name their fused operations themselves.
-CFLAGS = ("-std=c11", "-O3", "-Wall", "-Wextra", "-ffp-contract=off", "-fvisibility=hidden")
+CFLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-ffp-contract=off", "-fvisibility=hidden")
+
+#: Loops that gain by being multiplied into variants; everywhere else that only makes it large.
+HOT = ("binary.c", "dw_q8.c", "dw_tiles_q8.c", "rows.c")
+HOT_CFLAGS = ("-O3",)
 
 #: After those for reference kernels: loops become vectors, but are not multiplied into variants for
 #: every case. Where the machine's own folders have a file of that name, which then runs instead,
@@ -71,6 +75,8 @@ def sources(target: str | None = None) -> list[tuple[str, tuple[str, ...]]]:
             extra = tuple(f for isa in folders for f in flags[isa])
             if path.parent.name == "ref":
                 extra = _reference_flags(path, flags)
+            elif path.name in HOT:
+                extra += HOT_CFLAGS
             found.append((str(path.relative_to(ROOT)), CFLAGS + extra))
     return found
 

@@ -75,9 +75,17 @@ bool ei_depthwise_geometry(const ei_node *node, ei_conv *g) {
     return g->depth <= 1 << 16;
 }
 
+bool ei_conv_affine(const ei_node *n, int64_t columns) {
+    if (n->n_in == 5) return true;
+    const ei_tensor *affine = n->in[5];
+    return n->n_in == 6 && n->rounding == EI_ROUND_TFLITE && affine && affine->constant &&
+           affine->dtype == EI_F32 && affine->bytes == (uint64_t)columns * 12;
+}
+
 bool ei_conv_constants(const ei_node *n, const ei_conv *g, int64_t columns) {
     if (ei_is_dynamic(n)) return ei_dynamic_packed(n, g, columns);
-    if (n->n_in != 5 || !ei_is_q8(n->in[0])) return false;
+    if (n->n_in < 5 || n->n_in > 6 || !ei_is_q8(n->in[0]) || !ei_conv_affine(n, columns))
+        return false;
     const ei_tensor *w = n->in[1], *bias = n->in[2], *scale = n->in[3], *shift = n->in[4];
     uint64_t count = (uint64_t)columns;
     bool fixed = ei_conv_fixed_point(n);

@@ -52,6 +52,11 @@ bool ei_depthwise_geometry(const ei_node *node, ei_conv *g);
  * the output's type. Or what ei_dynamic_packed() says. */
 bool ei_conv_constants(const ei_node *n, const ei_conv *g, int64_t columns);
 
+/* Whether in[5], which packed layouts may add for EI_ROUND_TFLITE, is there as it must be, or not
+ * at all: f32, for every block of `lanes` columns [scale, positive, negative][lanes]; see
+ * channels.h. */
+bool ei_conv_affine(const ei_node *n, int64_t columns);
+
 /* Blocks of `nr` columns that the output channels of one group fill. */
 static inline int64_t ei_conv_blocks(const ei_conv *g, int nr) {
     return (g->group_oc + nr - 1) / nr;

@@ -20,6 +20,7 @@ from math import lcm
 
 import numpy as np
 
+from . import affine
 from .ops import Step
 from .tensor import Tensor, per_tensor
 
@@ -214,6 +215,32 @@ def _requant(step: Step, spread: Callable[[np.ndarray], np.ndarray]) -> list[Ten
     return out
 
 
+def _affine(step: Step) -> affine.Affine | None:
+    """The fixed-point requantisation of a step as a multiply-add; None where it has none."""
+    n, y = step.outputs[0].shape[-1], step.outputs[0]
+    scale, shift = step.inputs[3], step.inputs[4]
+    if scale is None or (shift is None and _data(scale).dtype != np.float64):
+        return None
+    values = np.broadcast_to(_data(scale).reshape(-1), (n,))
+    if shift is None:
+        exact, real = affine.real(values), values
+    else:
+        shifts = np.broadcast_to(_data(shift).reshape(-1), (n,))
+        exact = affine.fixed_point(values, shifts)
+        real = np.ldexp(values.astype(np.float64), shifts - 31)
+    limits = step.values["act_min"], step.values["act_max"]
+    return affine.find(exact, real, y.zero, *limits, 128 if y.dtype == "uint8" else 0)
+
+
+def _requant_affine(
+    step: Step, spread: Callable[[np.ndarray], np.ndarray], lanes: int
+) -> list[Tensor | None]:
+    """The requantisation constants and, where there is one, the affine form of blocks of lanes."""
+    form = _affine(step)
+    blocks = [] if form is None else [_constant("affine", form.block(spread, lanes))]
+    return [*_requant(step, spread), *blocks]
+
+
 def _gemm_q8(step: Step, layout: str, nr: int, unit: int, order: Order = _natural) -> None:
     """Shared by the integer matrix products on 8-bit operands."""
     groups = step.values["groups"]
@@ -221,17 +248,19 @@ def _gemm_q8(step: Step, layout: str, nr: int, unit: int, order: Order = _natura
     w, zero = _signed_weights(step)
     sums = (w.reshape(step.outputs[0].shape[-1], -1).astype(np.int64) - zero).sum(1)
     panels = _panels(_segmented(step, w, unit), groups, nr, unit, order)
-    _set_gemm_q8(step, _constant("weights", panels, zero), sums, nr, order)
+    x86 = layout.startswith("VNNI")
+    _set_gemm_q8(step, _constant("weights", panels, zero), sums, nr, order, x86)
     step.layout = layout
 
 
 def _set_gemm_q8(
-    step: Step, blob: Tensor, sums: np.ndarray, nr: int, order: Order = _natural
+    step: Step, blob: Tensor, sums: np.ndarray, nr: int, order: Order = _natural, x86: bool = True
 ) -> None:
     """Packed weights, and what goes with each column; `sums` of the true weights, [OC].
 
     The bias folds both zero points, but that of an x quantised at run time is not known yet: then
-    the sums go along.
+    the sums go along. Kernels for `x86` take the affine form of fixed-point requantisation too;
+    others have instructions for it.
     """
     x = step.inputs[0]
     assert x is not None
@@ -246,7 +275,8 @@ def _set_gemm_q8(
         step.inputs = [x, blob, bias, scale, *step.inputs[4:6], last]
     else:
         bias = _constant("bias", spread(_wrap(_bias(step, len(sums)) - x.zero * sums)))
-        step.inputs = [x, blob, bias, *_requant(step, spread)]
+        requant = _requant_affine(step, spread, nr) if x86 else _requant(step, spread)
+        step.inputs = [x, blob, bias, *requant]
 
 
 def _vnni_gemm_q8(step: Step, rounding: str) -> bool:
@@ -276,7 +306,7 @@ def _vnni_dw_q8(step: Step, rounding: str) -> bool:
     taps = np.zeros((-(-len(w) // 4) * 4, channels), np.int8)
     taps[: len(w)] = w
     blob = taps.reshape(-1, 4, channels)[:, :, order].transpose(2, 0, 3, 1)
-    requant = _requant(step, lambda v: v[order].reshape(-1))
+    requant = _requant_affine(step, lambda v: v[order].reshape(-1), 64)
     weights = _constant("weights", np.ascontiguousarray(blob), zero)
     step.inputs = [x, weights, _constant("bias", bias[order].reshape(-1)), *requant]
     step.layout = "VNNI_DW_Q8"
@@ -299,7 +329,7 @@ def _vnni_dw_tiles_q8(step: Step, rounding: str) -> bool:
     rows[0, :size], rows[1, stride : stride + size] = w[0], w[0]
     fours = rows.reshape(2, -1, 4, size, channels)[..., order]
     blob = np.ascontiguousarray(fours.transpose(4, 0, 3, 1, 5, 2))
-    requant = _requant(step, lambda v: v[order].reshape(-1))
+    requant = _requant_affine(step, lambda v: v[order].reshape(-1), 16)
     step.inputs = [x, _constant("weights", blob, 0), _constant("bias", bias.reshape(-1)), *requant]
     step.layout = "VNNI_DW_TILES_Q8"
     return True
@@ -313,8 +343,16 @@ def _tiled(step: Step, rounding: str) -> bool:
         _depthwise_fits(step)
         and (square and v["kernel_h"] in (3, 5) and v["stride_h"] in (1, 2))
         and (step.outputs[0].shape[-1] >= 16 and _signed_weights(step)[1] == 0)
-        and (rounding == "xnnpack" and bool(np.all(_data(step.inputs[3]) < 1)))
+        and _scales_fit(step, rounding)
     )
+
+
+def _scales_fit(step: Step, rounding: str) -> bool:
+    """Whether every scale is below 1 or, in fixed point, has an affine form."""
+    if rounding == "xnnpack":
+        return bool(np.all(_data(step.inputs[3]) < 1))
+    form = _affine(step)
+    return form is not None and bool(np.all(form.proved))
 
 
 def _gemm_f32(layout: str, nr: int) -> Packer:
@@ -388,7 +426,7 @@ def _avx2_dw_q8(step: Step, rounding: str) -> bool:
     taps = np.zeros((-(-len(w) // 2) * 2, channels), np.int16)
     taps[: len(w)] = w
     blob = taps.reshape(-1, 2, channels)[:, :, order].transpose(2, 0, 3, 1)
-    requant = _requant(step, lambda v: v[order].reshape(-1))
+    requant = _requant_affine(step, lambda v: v[order].reshape(-1), 16)
     weights = _constant("weights", np.ascontiguousarray(blob), 0)
     step.inputs = [x, weights, _constant("bias", bias[order].reshape(-1)), *requant]
     step.layout = "AVX2_DW_Q8"

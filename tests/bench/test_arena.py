@@ -42,7 +42,9 @@ def network(suite: Any, name: str, kind: str) -> Graph:
     graph: Graph = suite.nets.NETS[name][0]()
     if kind == "fp32":
         return graph
-    quantised: Graph = suite.quantise.quantise(graph, {id(t): (-1.0, 1.0) for t in graph.tensors()})
+    roots = {id(n.inputs[0]) for n in graph.nodes if n.op == "RSQRT"}  # of nothing negative
+    ranges = {id(t): (0.0 if id(t) in roots else -1.0, 1.0) for t in graph.tensors()}
+    quantised: Graph = suite.quantise.quantise(graph, ranges)
     return quantised
 
 

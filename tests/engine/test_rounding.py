@@ -54,6 +54,17 @@ def _transposed(make: Maker, x: Tensor) -> Tensor:
     return make._node("TRANSPOSE", [x, make.ints((0, 2, 1, 3))], out, {})
 
 
+def _difference(make: Maker, x: Tensor) -> Tensor:
+    out = replace(x, name="square")
+    return make._node("SQUARED_DIFFERENCE", [x, make.dw(x)], out, {})
+
+
+def _matmul(make: Maker, x: Tensor) -> Tensor:
+    out = replace(x, name="product")
+    attrs = {"adj_x": False, "adj_y": True, "asymmetric_quantize_inputs": False}
+    return make._node("BATCH_MATMUL", [x, make.dw(x)], out, attrs)
+
+
 def _sliced(make: Maker, x: Tensor, op: str) -> Tensor:
     out = replace(x, name="part", shape=(1, 4, 8, 8))
     begin, size = make.ints((0, 2, 0, 0)), make.ints((1, 4, 8, 8))
@@ -109,6 +120,8 @@ OPERATORS: dict[str, Callable[[Maker, Tensor], Tensor]] = {
     "PAD": lambda m, x: m.pad(x, [(0, 0), (1, 2), (0, 1), (0, 0)]),
     "RESIZE_NEAREST_NEIGHBOR": _upsampled,
     "TRANSPOSE_CONV": _deconvolved,
+    "SQUARED_DIFFERENCE": _difference,
+    "BATCH_MATMUL": _matmul,
 }
 
 

@@ -7,8 +7,8 @@
  *         those taps, zero beyond the last tap; element i of block b is channel (16 b + i) %
  * channels in[2] i32 [n * 16] bias - x_zero * sum of the weights, in[3] f32 scale or i32
  * multiplier, in[4] i32 shift, in the same order [n][2][8] */
+#include "../channels.h"
 #include "../depthwise.h"
-#include "../requant.h"
 
 #include <immintrin.h>
 
@@ -20,11 +20,12 @@ static int64_t twos(const ei_conv *g) {
 
 static int check(const ei_node *n) {
     ei_conv g;
-    if (n->n_in != 5 || !ei_depthwise_geometry(n, &g) || !ei_is_q8(n->in[0]) || !ei_dw_fits(&g))
+    if (n->n_in < 5 || !ei_depthwise_geometry(n, &g) || !ei_is_q8(n->in[0]) || !ei_dw_fits(&g))
         return EI_E_UNSUPPORTED;
     const ei_tensor *w = n->in[1], *bias = n->in[2], *scale = n->in[3], *shift = n->in[4];
     uint64_t columns = (uint64_t)ei_dw_blocks(g.c, LANES) * LANES;
     bool tflite = ei_conv_fixed_point(n);
+    if (!ei_conv_affine(n, (int64_t)columns)) return EI_E_UNSUPPORTED;
     if (w->dtype != EI_BLOB || !w->constant || w->bytes != columns * (uint64_t)twos(&g) * 4 ||
         !bias || !bias->constant || bias->bytes != columns * 4 || !scale || !scale->constant ||
         scale->bytes != columns * 4 || tflite != (shift != NULL))
@@ -48,7 +49,7 @@ static size_t scratch(const ei_node *n) {
 typedef struct part {
     const int16_t *w;
     const int32_t *bias, *mult, *shift;
-    const float *scale;
+    const float *scale, *affine; /* affine: see channels.h */
 } part;
 
 typedef struct limits {
@@ -81,10 +82,23 @@ static inline __m256i requant8(__m256i acc, const float *scale, const limits *l)
     return _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(l->zero));
 }
 
+static inline __m256i affine8(__m256i acc, const float *block, const limits *l) {
+    int centre = ei_affine_centre(l->is_signed);
+    __m256 offset = _mm256_loadu_ps(block + LANES);
+    offset = _mm256_blendv_ps(offset, _mm256_loadu_ps(block + 2 * LANES), _mm256_castsi256_ps(acc));
+    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(block), offset);
+    v = _mm256_max_ps(_mm256_floor_ps(v), _mm256_set1_ps((float)(l->lo - centre)));
+    v = _mm256_min_ps(v, _mm256_set1_ps((float)(l->hi - centre)));
+    return _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(centre));
+}
+
 /* 16 bytes in natural order: the packs undo what unpacking did, within each half. */
 static inline __m128i finish(const part *b, const __m256i acc[2], const limits *l) {
-    __m256i words =
-        _mm256_packs_epi32(requant8(acc[0], b->scale, l), requant8(acc[1], b->scale + 8, l));
+    __m256i v[2];
+    for (int r = 0; r < 2; r++)
+        v[r] = b->affine ? affine8(acc[r], b->affine + 8 * r, l)
+                         : requant8(acc[r], b->scale + 8 * r, l);
+    __m256i words = _mm256_packs_epi32(v[0], v[1]);
     __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
     return l->is_signed ? _mm_packs_epi16(low, high) : _mm_packus_epi16(low, high);
 }
@@ -127,9 +141,11 @@ static int run(const ei_node *n, const ei_work *work) {
             } else {
                 b.scale = (const float *)n->in[3]->data + block * LANES;
             }
+            if (n->n_in == 6) b.affine = (const float *)n->in[5]->data + block * LANES * 3;
+            if (!ei_affine_holds(b.affine)) b.affine = NULL;
             __m256i acc[2];
             sums(&b, taps, at, n2, l.is_signed, acc);
-            __m128i v = exact ? finish_exact(&b, acc, &l) : finish(&b, acc, &l);
+            __m128i v = exact && !b.affine ? finish_exact(&b, acc, &l) : finish(&b, acc, &l);
             if (width - at >= LANES) {
                 _mm_storeu_si128((__m128i *)(out + at), v);
             } else {

@@ -1,8 +1,7 @@
 /* ADD, SUB and MUL of 8-bit tensors, 64 elements at a time: the same results as ref/binary.h, which
  * does the fixed-point rounding. */
 #include "../ref/binary.h"
-
-#include <immintrin.h>
+#include "fixed_point.h"
 
 enum { REPEATED = 1024 }; /* bytes of short rows that are widened together */
 
@@ -16,8 +15,12 @@ typedef struct constants {
     __m512i flip, start, a_mult, b_mult, a_zero, b_zero, zero, lo, hi;
     __m128i shift;
     __m512 scale, top;
-    bool mul;
+    const ei_binary_params *p;
+    int op;
 } constants;
+
+/* What becomes of two numbers: in XNNPACK's forms, or in TFLite's (params.tflite). */
+typedef enum form { SUM, PRODUCT, FIXED } form;
 
 static constants prepare(const ei_node *n) {
     const ei_binary_params *p = n->params;
@@ -38,7 +41,8 @@ static constants prepare(const ei_node *n) {
                        .shift = _mm_cvtsi32_si128(p->shift),
                        .scale = _mm512_set1_ps(p->scale),
                        .top = _mm512_set1_ps((float)(p->act_max - zero)),
-                       .mul = n->op == EI_OP_MUL};
+                       .p = p,
+                       .op = n->op};
 }
 
 /* 64 bytes as four times 16 numbers, in the order that packing undoes. */
@@ -51,8 +55,24 @@ static inline void widen(__m512i v, __m512i out[4]) {
     out[3] = _mm512_unpackhi_epi16(high, zero);
 }
 
-static inline __m512i combine(const constants *k, bool mul, __m512i a, __m512i b) {
-    if (mul) {
+/* As ei_binary_q8() without the zero point; the bytes are cut to their limits later. */
+static inline __m512i fixed(const constants *k, __m512i a, __m512i b) {
+    const ei_binary_params *p = k->p;
+    a = _mm512_sub_epi32(a, k->a_zero), b = _mm512_sub_epi32(b, k->b_zero);
+    if (k->op == EI_OP_MUL) {
+        a = _mm512_mullo_epi32(a, b);
+    } else {
+        a = ei_mul_quantized16(_mm512_slli_epi32(a, 20), p->a_multiplier, p->a_shift);
+        b = ei_mul_quantized16(_mm512_slli_epi32(b, 20), p->b_multiplier, p->b_shift);
+        a = k->op == EI_OP_SUB ? _mm512_sub_epi32(a, b) : _mm512_add_epi32(a, b);
+    }
+    return ei_mul_quantized16(a, p->out_multiplier, p->out_shift);
+}
+
+static inline __attribute__((always_inline)) __m512i combine(const constants *k, form f, __m512i a,
+                                                             __m512i b) {
+    if (f == FIXED) return fixed(k, a, b);
+    if (f == PRODUCT) {
         a = _mm512_mullo_epi32(_mm512_sub_epi32(a, k->a_zero), _mm512_sub_epi32(b, k->b_zero));
         __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(a), k->scale);
         /* A float too small converts to INT32_MIN, one too large too: that end is cut. */
@@ -72,14 +92,14 @@ static inline __m512i load(const uint8_t *p, int64_t i, int64_t step, __mmask64 
     return step ? _mm512_maskz_loadu_epi8(mask, p + i) : _mm512_set1_epi8((char)*p);
 }
 
-static inline __attribute__((always_inline)) void run_row(const constants *k, bool mul,
+static inline __attribute__((always_inline)) void run_row(const constants *k, form f,
                                                           const row *r) {
     for (int64_t i = 0; i < r->n; i += 64) {
         __mmask64 mask = r->n - i >= 64 ? ~0ull : (1ull << (r->n - i)) - 1;
         __m512i a[4], b[4];
         widen(_mm512_xor_si512(load(r->a, i, r->step_a, mask), k->flip), a);
         widen(_mm512_xor_si512(load(r->b, i, r->step_b, mask), k->flip), b);
-        for (int j = 0; j < 4; j++) a[j] = combine(k, mul, a[j], b[j]);
+        for (int j = 0; j < 4; j++) a[j] = combine(k, f, a[j], b[j]);
         __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(a[0], a[1]), k->zero);
         __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(a[2], a[3]), k->zero);
         __m512i v = _mm512_packus_epi16(low, high);
@@ -89,10 +109,12 @@ static inline __attribute__((always_inline)) void run_row(const constants *k, bo
 }
 
 static __attribute__((noinline)) void one_row(const constants *k, const row *r) {
-    if (k->mul)
-        run_row(k, true, r);
+    if (k->p->tflite)
+        run_row(k, FIXED, r);
+    else if (k->op == EI_OP_MUL)
+        run_row(k, PRODUCT, r);
     else
-        run_row(k, false, r);
+        run_row(k, SUM, r);
 }
 
 /* Rows that all take the same n elements of an operand: several of them as one, with that operand
@@ -112,8 +134,6 @@ static void repeated(const constants *k, row r, bool b_repeats, int64_t rows) {
 }
 
 static int run(const ei_node *n, const ei_work *work) {
-    if (((const ei_binary_params *)n->params)->tflite)
-        return ei_binary_walk(n, work, ei_binary_row_scalar);
     const ei_tensor *y = n->out[0];
     int64_t dims[EI_MAX_DIMS], a[EI_MAX_DIMS], b[EI_MAX_DIMS], begin, end;
     ei_full_dims(y, dims);

@@ -6,8 +6,9 @@
  *         holds the weights of channel (64 * block + 16 L + 4 r + i) % channels for those taps,
  * zero beyond the last tap; zero point as in gemm_q8.c in[2] i32 [n * 64] bias, in[3] f32 scale or
  * i32 multiplier, in[4] i32 shift, all in the same order [n][4][16] */
+#include "../channels.h"
 #include "../depthwise.h"
-#include "../requant.h"
+#include "fixed_point.h"
 
 #include <immintrin.h>
 
@@ -19,12 +20,12 @@ static int64_t fours(const ei_conv *g) {
 
 static int check(const ei_node *n) {
     ei_conv g;
-    if (n->n_in != 5 || !ei_depthwise_geometry(n, &g) || n->in[0]->dtype != EI_U8 ||
-        !ei_dw_fits(&g))
+    if (n->n_in < 5 || !ei_depthwise_geometry(n, &g) || n->in[0]->dtype != EI_U8 || !ei_dw_fits(&g))
         return EI_E_UNSUPPORTED;
     const ei_tensor *w = n->in[1], *bias = n->in[2], *scale = n->in[3], *shift = n->in[4];
     uint64_t columns = (uint64_t)ei_dw_blocks(g.c, LANES) * LANES;
     bool tflite = ei_conv_fixed_point(n);
+    if (!ei_conv_affine(n, (int64_t)columns)) return EI_E_UNSUPPORTED;
     if (w->dtype != EI_BLOB || !w->constant || w->bytes != columns * (uint64_t)fours(&g) * 4 ||
         !bias || !bias->constant || bias->bytes != columns * 4 || !scale || !scale->constant ||
         scale->bytes != columns * 4 || tflite != (shift != NULL))
@@ -63,6 +64,7 @@ typedef struct part {
     const int32_t *bias;
     const void *scale; /* f32, or i32 multipliers */
     const int32_t *shift;
+    const float *affine; /* see channels.h */
 } part;
 
 /* Sums of 64 outputs, channels in the order of `transpose4`. */
@@ -110,16 +112,23 @@ static inline __m512i finish(const part *b, const __m512i acc[4], const limits *
     return _mm512_min_epu8(_mm512_max_epu8(bytes, l->lo), l->hi);
 }
 
+/* Under EI_ROUND_TFLITE: affine where that holds for the block, else in fixed point. */
 static __m512i finish_exact(const part *b, const __m512i acc[4], const limits *l) {
-    int32_t sum[LANES];
-    uint8_t out[LANES];
-    for (int r = 0; r < 4; r++) _mm512_storeu_si512(sum + 16 * r, acc[r]);
-    for (int i = 0; i < LANES; i++) {
-        int natural = 16 * (i % 16 / 4) + 4 * (i / 16) + i % 4;
-        out[natural] = (uint8_t)ei_requant_tflite(sum[i], ((const int32_t *)b->scale)[i],
-                                                  b->shift[i], l->z, l->act_min, l->act_max);
+    bool affine = ei_affine_holds(b->affine);
+    __m512i q[4], zero = _mm512_set1_epi16((short)(affine ? ei_affine_centre(false) : 0));
+    for (int r = 0; r < 4; r++) {
+        if (affine) {
+            q[r] = ei_affine16(acc[r], b->affine + 16 * r, LANES);
+        } else {
+            __m512i m = _mm512_loadu_si512((const int32_t *)b->scale + 16 * r);
+            q[r] = ei_mul_quantized_lanes16(acc[r], m, _mm512_loadu_si512(b->shift + 16 * r));
+            q[r] = ei_shifted16(q[r], l->z, l->act_min, l->act_max);
+        }
     }
-    return _mm512_loadu_si512(out);
+    __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), zero);
+    __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), zero);
+    __m512i bytes = _mm512_packus_epi16(low, high);
+    return _mm512_min_epu8(_mm512_max_epu8(bytes, l->lo), l->hi);
 }
 
 static int run(const ei_node *n, const ei_work *work) {
@@ -150,6 +159,7 @@ static int run(const ei_node *n, const ei_work *work) {
                       .bias = (const int32_t *)n->in[2]->data + block * LANES,
                       .scale = (const float *)n->in[3]->data + block * LANES,
                       .shift = exact ? (const int32_t *)n->in[4]->data + block * LANES : NULL};
+            if (n->n_in == 6) b.affine = (const float *)n->in[5]->data + block * LANES * 3;
             __m512i acc[4];
             sums(&b, taps, at, n4, w->zero, g.depth, acc);
             __m512i v = exact ? finish_exact(&b, acc, &l) : finish(&b, acc, &l);

@@ -9,8 +9,10 @@
  * of 16 channels, the last of which ends with the last channel and may overlap the one before:
  * [2 output rows][kernel columns][fours of input rows][16][4] int8, zeros where an input row is not
  * of the output row's window; in[2] i32 [blocks * 16] bias - x_zero * sum(w), in[3] f32 scale below
- * 1, so that no product leaves the range of int32. Weights are symmetric. */
-#include "../conv.h"
+ * 1, so that no product leaves the range of int32; under EI_ROUND_TFLITE also in[5], where the
+ * affine form holds for all (channels.h). Weights are symmetric. */
+#include "../channels.h"
+#include "fixed_point.h"
 
 #include <immintrin.h>
 #include <string.h>
@@ -24,7 +26,8 @@ typedef struct tile {
     int64_t block, block_end;  /* of channels */
     const int8_t *w;           /* of all blocks, as what follows */
     const int32_t *bias;
-    const float *scale;
+    const float *scale; /* or, with `affine`, [block][scale, positive, negative][16] */
+    bool affine;
     __m512i padding, zero, lo, hi;
     uint8_t *y;    /* channel 0 */
     int64_t pitch; /* from an output row to the next */
@@ -55,7 +58,7 @@ static bool known(const ei_conv_params *p) {
 
 static int check(const ei_node *n) {
     ei_conv g;
-    if (n->n_in != 5 || !ei_depthwise_geometry(n, &g) || !known(g.p) || g.c < LANES ||
+    if (n->n_in < 5 || n->n_in > 6 || !ei_depthwise_geometry(n, &g) || !known(g.p) || g.c < LANES ||
         n->in[0]->dtype != EI_U8)
         return EI_E_UNSUPPORTED;
     window k = {g.p->kernel_h, g.p->stride_h};
@@ -63,10 +66,12 @@ static int check(const ei_node *n) {
     const ei_tensor *w = n->in[1];
     if (w->dtype != EI_BLOB || !w->constant || w->zero ||
         w->bytes != columns * (uint64_t)(ROWS * k.size * fours(k) * 4) ||
-        !ei_conv_constants(n, &g, (int64_t)columns) || ei_conv_fixed_point(n))
+        !ei_conv_constants(n, &g, (int64_t)columns) || ei_conv_fixed_point(n) != (n->n_in == 6))
         return EI_E_UNSUPPORTED;
-    const float *scale = n->in[3]->data;
-    for (uint64_t i = 0; i < columns; i++)
+    const float *scale = n->in[n->n_in == 6 ? 5 : 3]->data;
+    for (uint64_t i = 0; n->n_in == 6 && i < columns; i += LANES)
+        if (!ei_affine_holds(scale + i * 3)) return EI_E_UNSUPPORTED;
+    for (uint64_t i = 0; n->n_in == 5 && i < columns; i++)
         if (!(scale[i] >= 0 && scale[i] < 1)) return EI_E_UNSUPPORTED;
     return EI_OK;
 }
@@ -102,17 +107,21 @@ static inline bool meets(window k, int r, int f) {
     return r * k.stride < 4 * f + 4 && r * k.stride + k.size > 4 * f;
 }
 
-static inline __m512i words(__m512i a, __m512i b, __m512 scale, __m512i zero) {
-    a = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(a), scale));
-    b = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(b), scale));
-    return _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
+static inline __m512i scaled(__m512i acc, const tile *t, const float *scale) {
+    if (t->affine) return ei_affine16(acc, scale, LANES);
+    return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(scale)));
+}
+
+static inline __m512i words(__m512i a, __m512i b, const tile *t, const float *scale) {
+    __m512i v = _mm512_packs_epi32(scaled(a, t, scale), scaled(b, t, scale));
+    return _mm512_adds_epi16(v, t->zero);
 }
 
 static inline __attribute__((always_inline)) void store(const tile *t, const __m512i *acc,
-                                                        __m512 scale, uint8_t *y) {
+                                                        const float *scale, uint8_t *y) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    __m512i v = _mm512_packus_epi16(words(acc[0], acc[1], scale, t->zero),
-                                    words(acc[2], acc[3], scale, t->zero));
+    __m512i v =
+        _mm512_packus_epi16(words(acc[0], acc[1], t, scale), words(acc[2], acc[3], t, scale));
     v = _mm512_min_epu8(_mm512_max_epu8(v, t->lo), t->hi);
     v = _mm512_permutexvar_epi32(order, v);
     _mm_storeu_si128((__m128i *)(void *)y, _mm512_castsi512_si128(v));
@@ -155,7 +164,7 @@ static inline __attribute__((always_inline)) void run_block(const tile *t, windo
             }
         }
     }
-    __m512 scale = _mm512_loadu_ps(t->scale + b * LANES);
+    const float *scale = t->scale + b * LANES * (t->affine ? 3 : 1);
     store(t, acc[0], scale, t->y + channel);
     if (t->rows > 1) store(t, acc[1], scale, t->y + t->pitch + channel);
 }
@@ -213,9 +222,11 @@ static int run(const ei_node *n, const ei_work *work) {
               .width = g.w,
               .w = n->in[1]->data,
               .bias = n->in[2]->data,
-              .scale = n->in[3]->data,
+              .scale = n->in[n->n_in == 6 ? 5 : 3]->data,
+              .affine = n->n_in == 6,
               .padding = _mm512_set1_epi8((char)x->zero),
-              .zero = _mm512_set1_epi16((short)out->zero),
+              .zero =
+                  _mm512_set1_epi16((short)(n->n_in == 6 ? ei_affine_centre(false) : out->zero)),
               .lo = _mm512_set1_epi8((char)p->act_min),
               .hi = _mm512_set1_epi8((char)p->act_max),
               .pitch = (int64_t)g.ow * g.c};

@@ -5,6 +5,7 @@
  * quantised at run time, in their own). */
 #include "../gemm_q8.h"
 #include "../requant.h"
+#include "fixed_point.h"
 #include "tile.h"
 
 #include <immintrin.h>
@@ -69,14 +70,28 @@ static inline int channel_of(bool wide, int i) {
     return wide ? i % 16 / 4 * 8 + i / 16 * 4 + i % 4 : i;
 }
 
-static void store_exact(const ei_tile_q8 *t, bool wide, __m512i acc0, __m512i acc1, uint8_t *y) {
-    int32_t sums[NR];
-    _mm512_storeu_si512(sums, acc0);
-    _mm512_storeu_si512(sums + 16, acc1);
-    for (int i = 0; i < NR; i++) {
-        int c = channel_of(wide, i);
-        if (c < t->columns) y[c] = ei_requant_channel(&t->r, sums[i], i);
-    }
+/* 16 words into bytes at their channels (channel_of: fours of the first and of the second half by
+ * turns). */
+static inline void store_words(const ei_tile_q8 *t, bool wide, __m256i w0, __m256i w1, uint8_t *y) {
+    const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+    __mmask32 mask = (__mmask32)((1ull << t->columns) - 1);
+    __m512i v = _mm512_inserti64x4(_mm512_castsi256_si512(w0), w1, 1);
+    if (wide) v = _mm512_permutexvar_epi64(order, v);
+    _mm256_mask_storeu_epi8(y, mask, _mm512_cvtepi16_epi8(v));
+}
+
+/* 16 outputs in fixed point, in the order of the accumulators, as words. */
+static inline __m256i words_exact(__m512i acc, const ei_requant *r, int at) {
+    __m512i m = _mm512_loadu_si512((const int32_t *)r->scale + at);
+    __m512i v = ei_mul_quantized_lanes16(acc, m, _mm512_loadu_si512(r->shift + at));
+    return _mm512_cvtepi32_epi16(ei_shifted16(v, r->zero, r->lo, r->hi));
+}
+
+static __attribute__((noinline)) void store_exact(const ei_tile_q8 *t, bool wide, __m512i acc0,
+                                                  __m512i acc1, uint8_t *y) {
+    __m256i w0 = words_exact(acc0, &t->r, 0), w1 = w0;
+    if (wide) w1 = words_exact(acc1, &t->r, 16);
+    store_words(t, wide, w0, w1, y);
 }
 
 /* As ei_requant_double. No instruction rounds ties away from zero, but adding the largest number
@@ -100,30 +115,36 @@ static inline __m256i words_double(__m512i acc, const double *scale, const ei_re
 static __attribute__((noinline)) void store_double(const ei_tile_q8 *t, bool wide, __m512i acc0,
                                                    __m512i acc1, uint8_t *y) {
     const double *scale = t->r.scale;
-    __mmask32 mask = (__mmask32)((1ull << t->columns) - 1);
     __m256i w0 = words_double(acc0, scale, &t->r), w1 = w0;
     if (wide) w1 = words_double(acc1, scale + 16, &t->r);
-    /* channel_of: fours of the first and of the second half by turns */
-    const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
-    __m512i v = _mm512_inserti64x4(_mm512_castsi256_si512(w0), w1, 1);
-    if (wide) v = _mm512_permutexvar_epi64(order, v);
-    _mm256_mask_storeu_epi8(y, mask, _mm512_cvtepi16_epi8(v));
+    store_words(t, wide, w0, w1, y);
 }
 
 /* What packing needs. It saturates; only the conversion to integers before it must not overflow. */
 typedef struct packer {
-    const float *scale;
     __m512i zero, lo, hi;
 } packer;
 
-static packer packer_of(const ei_requant *r) {
-    return (packer){r->scale, _mm512_set1_epi16((short)r->zero), _mm512_set1_epi8((char)r->lo),
+static packer packer_of(const ei_requant *r, int32_t zero) {
+    return (packer){_mm512_set1_epi16((short)zero), _mm512_set1_epi8((char)r->lo),
                     _mm512_set1_epi8((char)r->hi)};
 }
 
 /* A scale below 1 keeps every accumulator in the range of int32. */
-static inline __m512i scaled(__m512i acc, const float *scale) {
+static inline __m512i scaled(__m512i acc, const float *scale, bool affine) {
+    if (affine) return ei_affine16(acc, scale, NR);
     return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(scale)));
+}
+
+/* All accumulators of a block. (No pointer to one half or the other: the compiler would keep them
+ * in memory.) */
+static inline __attribute__((always_inline)) void
+scale_all(int rows, bool wide, const float *scale, bool affine, __m512i *acc0, __m512i *acc1) {
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++) {
+        acc0[i] = scaled(acc0[i], scale, affine);
+        if (wide) acc1[i] = scaled(acc1[i], scale + 16, affine);
+    }
 }
 
 static inline __m512i words(__m512i v0, __m512i v1, const packer *p) {
@@ -150,9 +171,10 @@ static inline __m512i scaled_large(__m512i acc, const float *scale) {
 /* A row of a block in which a scale is 1 or more. */
 static __attribute__((noinline)) void store_large(const ei_tile_q8 *t, bool wide, __m512i acc0,
                                                   __m512i acc1, uint8_t *y) {
-    packer p = packer_of(&t->r);
-    __m512i v0 = scaled_large(acc0, p.scale), v1 = v0;
-    if (wide) v1 = scaled_large(acc1, p.scale + 16);
+    const float *scale = t->r.scale;
+    packer p = packer_of(&t->r, t->r.zero);
+    __m512i v0 = scaled_large(acc0, scale), v1 = v0;
+    if (wide) v1 = scaled_large(acc1, scale + 16);
     __m512i v = words(v0, v1, &p);
     v = bytes(v, v, &p);
     const __m512i fours = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
@@ -171,8 +193,8 @@ static inline __attribute__((always_inline)) void store_wide(int rows, const ei_
 #pragma GCC unroll 7
     for (int i = 0; i < rows; i += 2) {
         int j = i + 1 < rows ? i + 1 : i;
-        __m512i w0 = words(scaled(acc0[i], p->scale), scaled(acc1[i], p->scale + 16), p), w1 = w0;
-        if (j > i) w1 = words(scaled(acc0[j], p->scale), scaled(acc1[j], p->scale + 16), p);
+        __m512i w0 = words(acc0[i], acc1[i], p), w1 = w0;
+        if (j > i) w1 = words(acc0[j], acc1[j], p);
         __m512i v = _mm512_permutexvar_epi64(order, bytes(w0, w1, p));
         uint8_t *y = t->y + i * t->stride;
         _mm256_mask_storeu_epi8(y, mask, _mm512_castsi512_si256(v));
@@ -189,7 +211,7 @@ store_narrow(int rows, const ei_tile_q8 *t, const packer *p, const __m512i *acc)
     for (int i = 0; i < rows; i += 4) {
         __m512i v[4];
 #pragma GCC unroll 4
-        for (int k = 0; k < 4; k++) v[k] = i + k < rows ? scaled(acc[i + k], p->scale) : v[0];
+        for (int k = 0; k < 4; k++) v[k] = i + k < rows ? acc[i + k] : v[0];
         __m512i all = bytes(words(v[0], v[1], p), words(v[2], v[3], p), p);
         all = _mm512_permutexvar_epi32(order, all);
         uint8_t *y = t->y + i * t->stride;
@@ -204,14 +226,15 @@ store_narrow(int rows, const ei_tile_q8 *t, const packer *p, const __m512i *acc)
 }
 
 static inline __attribute__((always_inline)) void store(int rows, bool wide, const ei_tile_q8 *t,
-                                                        const __m512i *acc0, const __m512i *acc1) {
+                                                        __m512i *acc0, __m512i *acc1) {
     if (t->dynamic) {
         store_floats(rows, t, acc0, 0);
         if (wide) store_floats(rows, t, acc1, 16);
         return;
     }
     const ei_requant *r = &t->r;
-    if (r->shift || r->is_double || any_large(r->scale, wide)) {
+    bool affine = ei_affine_holds(r->affine);
+    if (!affine && (r->shift || r->is_double || any_large(r->scale, wide))) {
 #pragma GCC unroll 14
         for (int i = 0; i < rows; i++)
             (r->shift ? store_exact
@@ -220,7 +243,11 @@ static inline __attribute__((always_inline)) void store(int rows, bool wide, con
                  : store_large)(t, wide, acc0[i], wide ? acc1[i] : acc0[i], t->y + i * t->stride);
         return;
     }
-    packer p = packer_of(r);
+    packer p = packer_of(r, affine ? ei_affine_centre(false) : r->zero);
+    if (affine)
+        scale_all(rows, wide, r->affine, true, acc0, acc1);
+    else
+        scale_all(rows, wide, r->scale, false, acc0, acc1);
     if (wide)
         store_wide(rows, t, &p, acc0, acc1);
     else

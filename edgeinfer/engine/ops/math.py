@@ -98,9 +98,48 @@ def _fixed(node: Node, a: Tensor, b: Tensor, out: Tensor, rounding: str) -> dict
             return {**_NO_FIXED, "scale": real}
         multiplier, shift = quantize_multiplier(real)
         return {**_NO_FIXED, "tflite": 1, "out_multiplier": multiplier, "out_shift": shift}
+    sign = -1 if node.op == "SUB" else 1
     if rounding == "xnnpack":
-        return _ratios(a, b, out, -1 if node.op == "SUB" else 1)
-    return _doubled(a, b, out)
+        return _ratios(a, b, out, sign)
+    doubled = _doubled(a, b, out)
+    if all(2.0**-10 <= t.scale / out.scale < 256 for t in (a, b)):
+        ratios = _ratios(a, b, out, sign)
+        if np.array_equal(_sums(ratios, a, b, out), _doubled_sums(doubled, a, b, out, sign)):
+            return ratios  # the same bytes for every pair of bytes, with fewer instructions
+    return doubled
+
+
+def _operands(a: Tensor, b: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair of bytes less the zero points, int64 [256, 1] and [1, 256]."""
+    every = np.arange(256, dtype=np.uint8)
+    first, second = (every.view(t.dtype).astype(np.int64) - t.zero for t in (a, b))
+    return first[:, None], second[None, :]
+
+
+def _sums(fixed: dict[str, Any], a: Tensor, b: Tensor, out: Tensor) -> np.ndarray:
+    """XNNPACK's form for every pair of bytes, within the output's type (ref/binary.h)."""
+    x, y = _operands(a, b)
+    acc = x * fixed["a_multiplier"] + y * fixed["b_multiplier"]
+    acc = (acc + (1 << (fixed["shift"] - 1))) >> fixed["shift"]
+    return _within(acc + out.zero, out)
+
+
+def _doubled_sums(
+    fixed: dict[str, Any], a: Tensor, b: Tensor, out: Tensor, sign: int
+) -> np.ndarray:
+    """TFLite's form for every pair of bytes."""
+    x, y = (
+        tables.multiply_all(v << 20, fixed[f"{side}_multiplier"], fixed[f"{side}_shift"])
+        for v, side in zip(_operands(a, b), "ab", strict=True)
+    )
+    total = x + sign * y
+    acc = tables.multiply_all(total, fixed["out_multiplier"], fixed["out_shift"])
+    return _within(acc + out.zero, out)
+
+
+def _within(values: np.ndarray, out: Tensor) -> np.ndarray:
+    limits = np.iinfo(out.dtype)
+    return np.clip(values, limits.min, limits.max)
 
 
 def _square(node: Node, x: Tensor, out: Tensor) -> Step:

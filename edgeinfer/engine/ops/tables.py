@@ -32,6 +32,20 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     return (0, 0) if shift < -31 else (fixed, shift)
 
 
+def multiply_all(x: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
+    """`multiply` of every element, int64."""
+    total = _wrap_all(x << max(shift, 0)) * multiplier
+    total += np.where(total >= 0, 1 << 30, 1 - (1 << 30))
+    high = np.where(total >= 0, total >> 31, -(-total >> 31))  # division truncates
+    right = max(-shift, 0)
+    mask = (1 << right) - 1
+    return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0))
+
+
+def _wrap_all(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.uint64).astype(np.uint32).view(np.int32).astype(np.int64)
+
+
 def multiply(x: int, multiplier: int, shift: int) -> int:
     """TFLite's MultiplyByQuantizedMultiplier with double rounding, of one int32."""
     product = _wrap(x << max(shift, 0)) * multiplier
