@@ -175,10 +175,5 @@ def _detected(held: Sequence[_Span], events: Sequence[Event], fault_ns: int) -> 
     return min((t for t in seen if t >= fault_ns), default=None)
 
 
-def _all_well(text: str) -> bool:
-    """Whether the guard took what it was offered, if anything (`text`: state and reason)."""
-    return len(text.split()) < 2 or text.endswith(" ok")
-
-
 def _ms(time_ns: int | None, begin_ns: int) -> float | None:
     return None if time_ns is None else (time_ns - begin_ns) / 1e6

@@ -134,9 +134,13 @@ class _NotFinite(Message):
         return bytes(self._bad)  # type: ignore[attr-defined]
 
 
-def _die(number: int) -> None:
-    os.kill(os.getpid(), number)
-    time.sleep(10)  # a signal may take a moment to arrive
+def _crash_or_delay(kind: str, slow_s: float) -> None:
+    """What stages and ends have in common; other kinds pass."""
+    if kind in ("segv", "kill"):
+        os.kill(os.getpid(), signal.SIGSEGV if kind == "segv" else signal.SIGKILL)
+        time.sleep(10)  # a signal may take a moment to arrive
+    if kind in ("stall", "slow"):
+        time.sleep(3600 if kind == "stall" else slow_s)
 
 
 class FaultyStage(Stage):
@@ -160,25 +164,29 @@ class FaultyStage(Stage):
         """What the stage gives, until its fault."""
         self._calls += 1
         if self._calls < self.at:
-            self._last = self.stage.step(inputs) or self._last
+            self._last = self._step(inputs) or self._last
             return self._last
         if self._calls == self.at:
             self.journal.add(BEGIN)
         return self._faulty(inputs)
 
+    def _step(self, inputs: Mapping[str, Message]) -> Message | None:
+        """One step of the stage, with the deadline given to this one, whose outcome is its own."""
+        self.stage.deadline_ns, self.stage.repeats = self.deadline_ns, self.repeats
+        out = self.stage.step(inputs)
+        self.outcome = self.stage.outcome
+        return out
+
     def _faulty(self, inputs: Mapping[str, Message]) -> Message | None:
         kind = self.kind
-        if kind in ("segv", "kill"):
-            _die(signal.SIGSEGV if kind == "segv" else signal.SIGKILL)
+        _crash_or_delay(kind, 3 * self.timing.budget_ms / 1e3)
         if kind == "exception":
             raise RuntimeError("an injected fault")
-        if kind in ("stall", "slow"):
-            time.sleep(3600 if kind == "stall" else 3 * self.timing.budget_ms / 1e3)
         if kind == "silent":
             return None
         if kind == "frozen":
             return self._last
-        out = self.stage.step(inputs)
+        out = self._step(inputs)
         if out is not None and kind == "garbage":
             return _Garbage(out, np.random.default_rng(out.seq & 0xFFFF))
         return _NotFinite(out) if out is not None and kind == "not finite" else out
@@ -208,10 +216,7 @@ class FaultyEnds:
         if self._calls[side] == self.at:
             self.journal.add(BEGIN)
             self._until_ns = now_ns() + _BUS_NS
-        if self.kind in ("segv", "kill"):
-            _die(signal.SIGSEGV if self.kind == "segv" else signal.SIGKILL)
-        if self.kind in ("stall", "slow"):
-            time.sleep(3600 if self.kind == "stall" else 3 / getattr(self, "rate_hz", 50.0))
+        _crash_or_delay(self.kind, 3 / getattr(self, "rate_hz", 50.0))
         return True
 
     def read(self) -> Frame | None:

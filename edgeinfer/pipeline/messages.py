@@ -25,7 +25,8 @@ from ..errors import MessageError
 VERSION = 2
 MAX_POINTS = 64
 MAX_BOXES = 64
-MAX_BODY = 64 + MAX_POINTS * 16 + MAX_BOXES * 24  # bytes of any message but a Frame, at most
+#: Bytes that hold any message but a Frame: header, boxes, points, scalars.
+MESSAGE_BYTES = 64 + MAX_POINTS * 16 + MAX_BOXES * 24
 
 _HEAD = struct.Struct("<4sHHQq")  # kind, version, checksum, seq, stamp_ns
 M = TypeVar("M", bound="Message")
@@ -36,7 +37,7 @@ class Message:
     """Base: the frame's number and time."""
 
     KIND: ClassVar[bytes] = b"----"
-    CHECKED: ClassVar[int] = MAX_BODY  # bytes of the body that the checksum covers
+    CHECKED: ClassVar[int] = MESSAGE_BYTES  # bytes of the body that the checksum covers
 
     seq: int
     stamp_ns: int

@@ -118,11 +118,10 @@ class Modes:
     """
 
     def __init__(
-        self, limits: ModeLimits | None = None, told: Callable[[Event], None] | None = None
+        self, limits: ModeLimits | None = None, told: Callable[[Event], None] = lambda e: None
     ) -> None:
         self.limits = limits or ModeLimits()
         self.status = Status()
-        self.transitions: list[Event] = []
         self._told = told
         window = self.limits.window
         self._late: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=window))
@@ -214,9 +213,7 @@ class Modes:
         self.status, self._entered_ns, self._worse_ns = status, now_ns, now_ns
         self._released = False
         event = Event(MODES, Did.RUN, now_ns, now_ns, text=text)
-        self.transitions.append(event)
-        if self._told is not None:
-            self._told(event)
+        self._told(event)
 
     def _wanted(self, now_ns: int) -> Status:
         """The worst of what the causes ask for."""
@@ -226,13 +223,19 @@ class Modes:
             lost = self._invalid_ns is not None
             how = Behaviour.EMERGENCY_STOP if lost else Behaviour.COMFORTABLE_STOP
             worst = replace(worst, behaviour=how)
-        if self.status.mode is Mode.MINIMAL_RISK or self._silent:
-            over = now_ns - self._entered_ns > self.limits.stop_s * 1e9
-            if self._silent or self._standing or over:
-                why = "the guard is silent" if self._silent else "the vehicle stands"
-                cause = why if self._silent or self._standing else "the manoeuvre's time is over"
-                return Status(Mode.SAFE_STOP, cause=cause, fault=self._silent)
-        return worst
+        cause = self._stop_cause(now_ns)
+        return Status(Mode.SAFE_STOP, cause=cause, fault=self._silent) if cause else worst
+
+    def _stop_cause(self, now_ns: int) -> str:
+        """Why the vehicle is to stay where it is; "": it is not."""
+        if self._silent:
+            return "the guard is silent"
+        if self.status.mode is not Mode.MINIMAL_RISK:
+            return ""
+        if self._standing:
+            return "the vehicle stands"
+        over = now_ns - self._entered_ns > self.limits.stop_s * 1e9
+        return "the manoeuvre's time is over" if over else ""
 
     def _statistics(self, now_ns: int) -> list[Status]:
         limits, found = self.limits, []

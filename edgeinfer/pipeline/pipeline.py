@@ -162,7 +162,7 @@ class Pipeline:
             for stage in self.stages:
                 stage.open()
                 opened.append(stage)
-            recorder = self._recorder(record, png, opened)
+            recorder = self._record(record, png, opened)
             tracer = Trace() if trace is not None else None
             log, guard = Log(recorder, tracer, on_event), Guard(self.limits)
             # What is measured against a budget is measured in the class that it will run in.
@@ -218,7 +218,7 @@ class Pipeline:
         opened: list[Any] = []
         tracer = Trace() if trace is not None else None
         try:
-            log = Log(self._recorder(record, png, opened), tracer, on_event)
+            log = Log(self._record(record, png, opened), tracer, on_event)
             supervisor = Supervisor(self, log, record is not None, realtime, max_frame, method)
             report = supervisor.run(seconds)
         finally:
@@ -227,13 +227,15 @@ class Pipeline:
             tracer.write(trace)
         return report
 
-    def _recorder(self, path: str | Path | None, png: bool, opened: list[Any]) -> Recorder | None:
+    def recorder(self, path: str | Path, png: bool = False) -> Recorder:
+        """A new record of this pipeline, to be closed by whoever asked for it."""
+        return Recorder(path, self.stages, self.limits, self.commands, png, self.notes, self.modes)
+
+    def _record(self, path: str | Path | None, png: bool, opened: list[Any]) -> Recorder | None:
         if path is None:
             return None
-        recorder = Recorder(
-            path, self.stages, self.limits, self.commands, png, self.notes, self.modes
-        )  # fmt: skip
-        opened.append(recorder)
+        opened.append(self.recorder(path, png))
+        recorder: Recorder = opened[-1]
         return recorder
 
     def _admit(self, source_hz: float, how: str) -> None:

@@ -16,12 +16,12 @@ from ..errors import EdgeInferError
 from .health import heat, held_down
 from .inline import is_plant
 from .loop import Event
-from .messages import parse
+from .messages import MESSAGE_BYTES, parse
 from .modes import MODES, Modes
 from .outbox import DONE, EVENT, FAILED, MESSAGE, READY, Inbox
 from .realtime import RealTime, now_ns
 from .schedule import SOURCE, offsets
-from .slot import MESSAGE_BYTES, Slot
+from .slot import Slot
 from .statistics import RunReport
 from .worker import Task, main
 

@@ -108,7 +108,7 @@ class Prover:
             with contextlib.ExitStack() as after:
                 recorder = None
                 if case.kind == "disk full":
-                    recorder = self.pipeline._recorder(Path(folder) / "r.mcap", False, [])
+                    recorder = self.pipeline.recorder(Path(folder) / "r.mcap")
                     log = Log(recorder, None, events.append)
                 supervisor = _Saboteur(
                     self._broken(case, journal), log, recorder is not None, self._realtime,
@@ -136,8 +136,9 @@ class Prover:
         source = open_(p.source)
         sink = source if is_plant(p.source, p.sink) else open_(p.sink)
         return Pipeline(
-            stages, source, sink, guard=p.limits, board=p.board, commands=p.commands, notes=p.notes
-        )
+            stages, source, sink, guard=p.limits, board=p.board, commands=p.commands,
+            notes=p.notes, modes=p.modes,
+        )  # fmt: skip
 
     def _stage(self, stage: Stage, case: Case, journal: Journal) -> Stage:
         at = max(round(_WARM_S * stage.timing.rate_hz), 1)

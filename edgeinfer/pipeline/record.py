@@ -98,7 +98,10 @@ class Recorder:
             self._writer.add_message(channel, time_ns, data, time_ns, count & 0xFFFFFFFF)
             self._file.flush()  # the writer hands over whole chunks: what is written is readable
         except OSError as exc:  # a full disk stops the record, not the vehicle
-            self.trouble = f"{self.path}: the record ends early ({exc.strerror or exc})"
+            self._end_early(exc)
+
+    def _end_early(self, why: OSError) -> None:
+        self.trouble = f"{self.path}: the record ends early ({why.strerror or why})"
 
     def message(self, topic: str, count: int, message: Message, time_ns: int) -> None:
         """Number `count` of publisher `topic`."""
@@ -126,7 +129,7 @@ class Recorder:
                 self._writer.finish()
             self._file.close()
         except OSError as exc:
-            self.trouble = f"{self.path}: the record ends early ({exc.strerror or exc})"
+            self._end_early(exc)
 
     def __enter__(self) -> Recorder:
         return self

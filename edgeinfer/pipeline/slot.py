@@ -12,10 +12,7 @@ from typing import Any, NamedTuple
 
 from .._native import ffi, lib
 from ..errors import MessageError
-from .messages import MAX_BOXES, MAX_POINTS, Message, parse
-
-#: Bytes that hold any message but a Frame: header, 64 boxes or points, scalars.
-MESSAGE_BYTES = 64 + MAX_POINTS * 16 + MAX_BOXES * 24
+from .messages import Message, parse
 
 
 def _unused() -> int:

@@ -14,6 +14,7 @@ from edgeinfer.errors import MessageError
 from edgeinfer.pipeline.messages import (
     MAX_BOXES,
     MAX_POINTS,
+    MESSAGE_BYTES,
     Box,
     Command,
     Frame,
@@ -24,7 +25,6 @@ from edgeinfer.pipeline.messages import (
     Trajectory,
     parse,
 )
-from edgeinfer.pipeline.slot import MESSAGE_BYTES
 
 F32 = st.floats(-1e6, 1e6, width=32)
 SEQ = st.integers(0, 2**64 - 1)
