@@ -9,8 +9,7 @@
  * multiplier, in[4] i32 shift, in the same order [n][2][8] */
 #include "../channels.h"
 #include "../depthwise.h"
-
-#include <immintrin.h>
+#include "requant8.h"
 
 enum { LANES = 16 };
 
@@ -75,29 +74,13 @@ static inline void sums(const part *b, const uint8_t *const *taps, int64_t at, i
     }
 }
 
-static inline __m256i requant8(__m256i acc, const float *scale, const limits *l) {
-    __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(scale));
-    v = _mm256_max_ps(v, _mm256_set1_ps((float)(l->lo - l->zero)));
-    v = _mm256_min_ps(v, _mm256_set1_ps((float)(l->hi - l->zero)));
-    return _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(l->zero));
-}
-
-static inline __m256i affine8(__m256i acc, const float *block, const limits *l) {
-    int centre = ei_affine_centre(l->is_signed);
-    __m256 offset = _mm256_loadu_ps(block + LANES);
-    offset = _mm256_blendv_ps(offset, _mm256_loadu_ps(block + 2 * LANES), _mm256_castsi256_ps(acc));
-    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(block), offset);
-    v = _mm256_max_ps(_mm256_floor_ps(v), _mm256_set1_ps((float)(l->lo - centre)));
-    v = _mm256_min_ps(v, _mm256_set1_ps((float)(l->hi - centre)));
-    return _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(centre));
-}
-
 /* 16 bytes in natural order: the packs undo what unpacking did, within each half. */
 static inline __m128i finish(const part *b, const __m256i acc[2], const limits *l) {
     __m256i v[2];
+    int32_t centre = ei_affine_centre(l->is_signed);
     for (int r = 0; r < 2; r++)
-        v[r] = b->affine ? affine8(acc[r], b->affine + 8 * r, l)
-                         : requant8(acc[r], b->scale + 8 * r, l);
+        v[r] = b->affine ? affine8(acc[r], b->affine + 8 * r, centre, l->lo, l->hi)
+                         : requant8(acc[r], b->scale + 8 * r, l->zero, l->lo, l->hi);
     __m256i words = _mm256_packs_epi32(v[0], v[1]);
     __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
     return l->is_signed ? _mm_packs_epi16(low, high) : _mm_packus_epi16(low, high);

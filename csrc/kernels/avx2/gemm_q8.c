@@ -5,17 +5,9 @@
  * Rows are widened to int16 as they are copied into the ring. */
 #include "../gemm_q8.h"
 #include "../requant.h"
-
-#include <immintrin.h>
+#include "requant8.h"
 
 enum { MR = 6, NR = 16, UNIT = 2 };
-
-static inline __m256i requant8(__m256i acc, const float *scale, const ei_requant *r) {
-    __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(scale));
-    v = _mm256_max_ps(v, _mm256_set1_ps((float)(r->lo - r->zero)));
-    v = _mm256_min_ps(v, _mm256_set1_ps((float)(r->hi - r->zero)));
-    return _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(r->zero));
-}
 
 /* As ei_requant_double. No instruction rounds ties away from zero, but adding the largest number
  * below a half and dropping the fraction does. */
@@ -34,16 +26,6 @@ static inline __m256i requant8_double(__m256i acc, const double *scale, const ei
     return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
 }
 
-/* The affine form (channels.h) of 8 lanes of a block of 16. */
-static inline __m256i affine8(__m256i acc, const float *block, const ei_requant *r, int centre) {
-    __m256 offset = _mm256_loadu_ps(block + NR);
-    offset = _mm256_blendv_ps(offset, _mm256_loadu_ps(block + 2 * NR), _mm256_castsi256_ps(acc));
-    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(block), offset);
-    v = _mm256_max_ps(_mm256_floor_ps(v), _mm256_set1_ps((float)(r->lo - centre)));
-    v = _mm256_min_ps(v, _mm256_set1_ps((float)(r->hi - centre)));
-    return _mm256_add_epi32(_mm256_cvtps_epi32(v), _mm256_set1_epi32(centre));
-}
-
 static inline void store_row(const ei_tile_q8 *t, __m256i acc0, __m256i acc1, uint8_t *y) {
     const ei_requant *r = &t->r;
     bool affine = ei_affine_holds(r->affine);
@@ -57,13 +39,15 @@ static inline void store_row(const ei_tile_q8 *t, __m256i acc0, __m256i acc1, ui
     __m256i v0, v1;
     if (affine) {
         int centre = ei_affine_centre(t->is_signed);
-        v0 = affine8(acc0, r->affine, r, centre), v1 = affine8(acc1, r->affine + 8, r, centre);
+        v0 = affine8(acc0, r->affine, centre, r->lo, r->hi);
+        v1 = affine8(acc1, r->affine + 8, centre, r->lo, r->hi);
     } else if (r->is_double) {
         const double *scale = r->scale;
         v0 = requant8_double(acc0, scale, r), v1 = requant8_double(acc1, scale + 8, r);
     } else {
         const float *scale = r->scale;
-        v0 = requant8(acc0, scale, r), v1 = requant8(acc1, scale + 8, r);
+        v0 = requant8(acc0, scale, r->zero, r->lo, r->hi);
+        v1 = requant8(acc1, scale + 8, r->zero, r->lo, r->hi);
     }
     __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(v0, v1), 0xd8);
     __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
