@@ -33,7 +33,7 @@ extern "C" {
 
 /* cffi:begin */
 #define EI_ABI_VERSION  2 /* raised on every incompatible change of this header */
-#define EI_PLAN_VERSION 3 /* raised on every incompatible change of the plan file */
+#define EI_PLAN_VERSION 4 /* raised on every incompatible change of the plan file */
 #define EI_MAX_DIMS     6
 #define EI_MAX_THREADS  64
 #define EI_ALIGN        64 /* of the arena and of every constant in a plan, bytes */

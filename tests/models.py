@@ -121,6 +121,25 @@ class Maker:
         attrs = {"axis": axis, "fused_activation_function": "NONE"}
         return self._node("CONCATENATION", [*tensors], self._like(tensors[0], shape), attrs)
 
+    def split(self, x: Tensor, count: int) -> list[Tensor]:
+        """SPLIT of the channels into equal parts."""
+        axis = Tensor(self._name("axis"), (), "int32", data=np.array(len(x.shape) - 1, np.int32))
+        shape = (*x.shape[:-1], x.shape[-1] // count)
+        parts = [self._like(x, shape) for _ in range(count)]
+        self.nodes.append(Node("SPLIT", [axis, x], [*parts], {"num_splits": count}, parts[0].name))
+        return parts
+
+    def resize(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """RESIZE_NEAREST_NEIGHBOR."""
+        attrs = {"align_corners": False, "half_pixel_centers": False}
+        out = self._like(x, (x.shape[0], *size, x.shape[3]))
+        return self._node("RESIZE_NEAREST_NEIGHBOR", [x, self.ints(size)], out, attrs)
+
+    def alike(self, x: Tensor, other: Tensor) -> Tensor:
+        """x itself, which its maker now quantises as `other`."""
+        x.quant = other.quant
+        return x
+
     def pad(self, x: Tensor, paddings: list[tuple[int, int]]) -> Tensor:
         """PAD by (before, after) of every dimension."""
         shape = [d + a + b for d, (a, b) in zip(x.shape, paddings, strict=True)]
@@ -286,3 +305,22 @@ def _size(n: int, kernel: int, stride: int, dilation: int, padding: str) -> int:
     if padding == "SAME":
         return -(-n // stride)
     return (n - (kernel - 1) * dilation - 1) // stride + 1
+
+
+def joined(dtype: str = "int8", seed: int = 0) -> Graph:
+    """Concatenations and a split along the channels, of what kernels write and read in place.
+
+    As in CSP networks, spatial pyramids and U-Net; one part is written by a depthwise layer, which
+    cannot.
+    """
+    make = Maker(dtype, seed)
+    x = make.conv(make.input("x", (1, 8, 8, 8)), 24, 3)
+    left, middle, right = make.split(x, 3)
+    y = make.alike(make.conv(make.conv(left, 16, 3), 24, 1), x)
+    z = make.alike(make.unary(make.conv(middle, 12, 3, 2), "TANH"), x)
+    up = make.resize(z, (8, 8))
+    both = make.concat([y, up, make.alike(make.dw(right), x)])
+    a = make.pool(y, size=3, stride=1, padding="SAME")
+    b = make.pool(a, "AVERAGE_POOL_2D", size=3, stride=1, padding="SAME")
+    pyramid = make.concat([make.alike(make.conv(both, 9, 1), y), a, b, y])
+    return make.graph(make.conv(pyramid, 7, 1), make.mean(both))

@@ -32,7 +32,11 @@ ALLOWED: dict[str, set[str]] = {
     "engine.passes": {"errors", "engine.tensor", "engine.graph", "engine.ops"},
     "engine.affine": set(),
     "engine.layouts": {"engine.tensor", "engine.ops", "engine.affine"},
-    "engine.memory": {"engine.tensor", "engine.ops", "engine.arena"},
+    "engine.buffers": {"engine.tensor", "engine.ops"},
+    "engine.strided": {"engine.tensor", "engine.ops", "engine.buffers"},
+    "engine.memory": {
+        "engine.tensor", "engine.ops", "engine.arena", "engine.buffers", "engine.strided",
+    },
     "engine.planfile": {"_native", "engine.tensor", "engine.ops", "engine.memory"},
     "delegates": {"errors", "engine.tensor", "engine.graph", "engine.tflite_schema",
                   "engine.tflite_writer"},

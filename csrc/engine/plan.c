@@ -72,27 +72,40 @@ static bool zero_fits(const ei_file_tensor *f) {
     return true;
 }
 
+/* Bytes from a tensor's first element to its last. */
+static uint64_t extent(const ei_tensor *t, uint64_t unit) {
+    if (!ei_is_strided(t)) return t->bytes;
+    uint64_t row = (uint64_t)ei_width(t) * unit;
+    return (t->bytes / row - 1) * (uint64_t)t->stride * unit + row;
+}
+
 static int bind_tensor(ei_plan *p, uint32_t i, ei_error *err) {
     const ei_file_header *h = p->header;
     const ei_file_tensor *f = &p->file_tensors[i];
     ei_tensor *t = &p->tensors[i];
-    uint64_t unit = ei_dtype_bytes(f->dtype), bytes = unit, extent = unit,
+    uint64_t unit = ei_dtype_bytes(f->dtype), bytes = unit, limit = unit,
              data = h->file_bytes - h->off_data;
     bool good = unit && f->rank <= EI_MAX_DIMS && f->kind <= EI_STATE &&
                 f->name < h->strings_bytes && f->offset % unit == 0 && zero_fits(f);
     for (int d = 0; good && d < EI_MAX_DIMS; d++) {
         t->dims[d] = d < f->rank ? f->dims[d] : 1;
-        good = t->dims[d] >= 0 && (t->dims[d] == 0 || extent <= MAX_BYTES / (uint64_t)t->dims[d]);
-        if (t->dims[d]) extent *= (uint64_t)t->dims[d]; /* strides of empty tensors fit too */
+        good = t->dims[d] >= 0 && (t->dims[d] == 0 || limit <= MAX_BYTES / (uint64_t)t->dims[d]);
+        if (t->dims[d]) limit *= (uint64_t)t->dims[d]; /* strides of empty tensors fit too */
         bytes *= (uint64_t)t->dims[d];
     }
-    good = good && bytes == f->bytes &&
-           inside(f->offset, bytes, f->kind == EI_CONSTANT ? data : h->arena_bytes) &&
+    t->rank = f->rank;
+    t->bytes = bytes;
+    t->stride = good ? ei_width(t) : 0;
+    if (good && f->stride != (uint64_t)t->stride) {
+        good = f->kind == EI_IN_ARENA && bytes && f->stride > (uint64_t)t->stride &&
+               f->stride <= INT32_MAX && bytes / (uint64_t)t->stride <= MAX_BYTES / f->stride;
+        if (good) t->stride = (int32_t)f->stride;
+    }
+    good = good &&
+           inside(f->offset, extent(t, unit), f->kind == EI_CONSTANT ? data : h->arena_bytes) &&
            (f->kind != EI_STATE || f->initial == EI_NO_DATA || inside(f->initial, bytes, data));
     if (!good) return ei_fail(err, EI_E_FORMAT, "plan is damaged: tensor %u does not fit", i);
     t->dtype = f->dtype;
-    t->rank = f->rank;
-    t->bytes = bytes;
     t->scale = f->scale;
     t->zero = f->zero;
     t->constant = f->kind == EI_CONSTANT;
@@ -101,21 +114,51 @@ static int bind_tensor(ei_plan *p, uint32_t i, ei_error *err) {
     return EI_OK;
 }
 
+static bool same_place(const ei_plan *p, uint32_t a, uint32_t b) {
+    const ei_tensor *x = &p->tensors[a], *y = &p->tensors[b];
+    bool rows = (!ei_is_strided(x) && !ei_is_strided(y)) ||
+                (x->stride == y->stride && ei_width(x) == ei_width(y));
+    return p->file_tensors[a].offset == p->file_tensors[b].offset && x->bytes == y->bytes && rows;
+}
+
+/* Whether two tensors share bytes. Those among different channels of a third do not: their rows lie
+ * at one distance, and those of the one in the gaps of the other's. */
+static bool overlap(const ei_plan *p, uint32_t a, uint32_t b) {
+    if (p->file_tensors[a].offset > p->file_tensors[b].offset) return overlap(p, b, a);
+    const ei_tensor *x = &p->tensors[a], *y = &p->tensors[b];
+    uint64_t x_unit = ei_dtype_bytes(x->dtype), y_unit = ei_dtype_bytes(y->dtype),
+             between = p->file_tensors[b].offset - p->file_tensors[a].offset;
+    if (between >= extent(x, x_unit) || !x->bytes || !y->bytes) return false;
+    uint64_t pitch = (uint64_t)x->stride * x_unit, shift = between % pitch;
+    bool gaps = ei_is_strided(x) && ei_is_strided(y) && (uint64_t)y->stride * y_unit == pitch &&
+                shift >= (uint64_t)ei_width(x) * x_unit &&
+                shift + (uint64_t)ei_width(y) * y_unit <= pitch;
+    return !gaps;
+}
+
 /* Whether what the step writes lies apart from all else that it touches, or in the very place of an
  * input (kernels that can work in place do so element by element): they rely on it. */
 static bool apart(const ei_plan *p, const ei_file_step *f) {
     const uint32_t *args = p->args + f->first_arg;
-    for (uint32_t o = f->n_in; o < (uint32_t)f->n_in + f->n_out; o++) {
-        const ei_file_tensor *y = &p->file_tensors[args[o]];
+    for (uint32_t o = f->n_in; o < (uint32_t)f->n_in + f->n_out; o++)
         for (uint32_t a = 0; a < o; a++) {
             if (args[a] == EI_NO_TENSOR || p->tensors[args[a]].constant) continue;
-            const ei_file_tensor *x = &p->file_tensors[args[a]];
-            bool same = a < f->n_in && x->offset == y->offset && x->bytes == y->bytes;
-            if (!same && x->offset < y->offset + y->bytes && y->offset < x->offset + x->bytes)
+            if (!(a < f->n_in && same_place(p, args[a], args[o])) && overlap(p, args[a], args[o]))
                 return false;
         }
-    }
     return true;
+}
+
+static bool dense(const ei_node *n) {
+    for (int i = 0; i < n->n_in; i++)
+        if (n->in[i] && ei_is_strided(n->in[i])) return false;
+    for (int i = 0; i < n->n_out; i++)
+        if (ei_is_strided(n->out[i])) return false;
+    return true;
+}
+
+static int strided_fail(ei_error *err, uint32_t step) {
+    return ei_fail(err, EI_E_FORMAT, "plan is damaged: a delegate's step %u has rows apart", step);
 }
 
 static int bind_step(ei_plan *p, uint32_t i, ei_error *err) {
@@ -146,7 +189,7 @@ static int bind_step(ei_plan *p, uint32_t i, ei_error *err) {
                       .n_in = f->n_in,
                       .n_out = f->n_out,
                       .rounding = (uint8_t)h->rounding};
-    if (f->delegate) return EI_OK;
+    if (f->delegate) return dense(node) ? EI_OK : strided_fail(err, i);
     node->kernel = ei_find_kernel((int)h->isa, node);
     if (!node->kernel)
         return ei_fail(err, EI_E_UNSUPPORTED,
@@ -172,6 +215,9 @@ static int bind_all(ei_plan *p, ei_error *err) {
             return ei_fail(err, EI_E_FORMAT, "plan is damaged: delegate part %u", i);
     }
     for (uint32_t i = 0; i < h->n_tensors && !status; i++) status = bind_tensor(p, i, err);
+    for (uint32_t i = 0; i < h->n_inputs + h->n_outputs && !status; i++)
+        if (ei_is_strided(&p->tensors[p->args[i]]))
+            status = ei_fail(err, EI_E_FORMAT, "plan is damaged: rows of input or output %u", i);
     for (uint32_t i = 0; i < h->n_steps && !status; i++) status = bind_step(p, i, err);
     return status;
 }
@@ -243,7 +289,7 @@ int ei_plan_tensor(const ei_plan *p, int tensor, ei_tensor_info *info) {
                              .rank = f->rank,
                              .scale = f->scale,
                              .zero = f->zero,
-                             .bytes = f->bytes};
+                             .bytes = p->tensors[tensor].bytes};
     memcpy(info->dims, p->tensors[tensor].dims, sizeof info->dims);
     return EI_OK;
 }

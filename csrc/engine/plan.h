@@ -27,8 +27,8 @@ typedef struct ei_file_tensor { /* 64 bytes */
     int32_t dims[EI_MAX_DIMS];
     float scale;
     int32_t zero;
-    uint64_t offset; /* in the arena, or of a constant from off_data */
-    uint64_t bytes;
+    uint64_t offset;  /* in the arena, or of a constant from off_data */
+    uint64_t stride;  /* elements from a row of the last dimension to the next */
     uint64_t initial; /* state: its first value from off_data; EI_NO_DATA: zeros */
 } ei_file_tensor;
 

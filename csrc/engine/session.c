@@ -56,7 +56,7 @@ static void bind(ei_session *s) {
 static uint64_t state_bytes(const ei_plan *p) {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < p->header->n_tensors; i++)
-        if (p->file_tensors[i].kind == EI_STATE) bytes += p->file_tensors[i].bytes;
+        if (p->file_tensors[i].kind == EI_STATE) bytes += p->tensors[i].bytes;
     return bytes;
 }
 
@@ -66,7 +66,7 @@ static void copy_states(ei_session *s, bool back) {
     uint8_t *kept = s->states;
     for (uint32_t i = 0; i < p->header->n_tensors; i++) {
         if (p->file_tensors[i].kind != EI_STATE) continue;
-        uint64_t bytes = p->file_tensors[i].bytes;
+        uint64_t bytes = p->tensors[i].bytes;
         memcpy(back ? s->tensors[i].data : kept, back ? kept : s->tensors[i].data, bytes);
         kept += bytes;
     }
@@ -150,9 +150,10 @@ int ei_session_reset(ei_session *s) {
         const ei_file_tensor *f = &p->file_tensors[i];
         if (f->kind != EI_STATE) continue;
         if (f->initial == EI_NO_DATA)
-            memset(s->tensors[i].data, 0, f->bytes);
+            memset(s->tensors[i].data, 0, p->tensors[i].bytes);
         else
-            memcpy(s->tensors[i].data, p->file + p->header->off_data + f->initial, f->bytes);
+            memcpy(s->tensors[i].data, p->file + p->header->off_data + f->initial,
+                   p->tensors[i].bytes);
     }
     return EI_OK;
 }

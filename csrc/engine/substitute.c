@@ -114,10 +114,11 @@ static uint64_t hole(const ei_plan *p, uint64_t need) {
             const ei_file_tensor *f = &p->file_tensors[i];
             bool lasting = f->kind == EI_STATE;
             for (uint32_t k = 0; k < h->n_inputs + h->n_outputs; k++) lasting |= p->args[k] == i;
+            uint64_t bytes = p->tensors[i].bytes; /* what lasts is dense */
             if (!lasting || f->kind == EI_CONSTANT || f->offset >= at + need ||
-                f->offset + f->bytes <= at || !f->bytes)
+                f->offset + bytes <= at || !bytes)
                 continue;
-            at = (f->offset + f->bytes + EI_ALIGN - 1) / EI_ALIGN * EI_ALIGN;
+            at = (f->offset + bytes + EI_ALIGN - 1) / EI_ALIGN * EI_ALIGN;
             moved = true;
         }
     }

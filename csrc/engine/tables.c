@@ -39,10 +39,21 @@ const char *ei_isa_kernel(int isa, int i) {
     return NULL;
 }
 
+/* Whether the kernel takes the node's tensors whose rows lie apart, if there are any. */
+static bool takes_strides(const ei_kernel *k, const ei_node *n) {
+    for (int i = 0; i < n->n_in; i++)
+        if (n->in[i] && ei_is_strided(n->in[i]) && (i || !(k->strided & EI_STRIDED_X)))
+            return false;
+    for (int i = 0; i < n->n_out; i++)
+        if (ei_is_strided(n->out[i]) && (i || !(k->strided & EI_STRIDED_Y))) return false;
+    return true;
+}
+
 const ei_kernel *ei_find_kernel(int isa, const ei_node *node) {
     for (const ei_kernel *const *const *table = chain(isa); *table; table++)
         for (const ei_kernel *const *k = *table; *k; k++)
-            if ((*k)->op == node->op && (*k)->layout == node->layout && (*k)->check(node) == EI_OK)
+            if ((*k)->op == node->op && (*k)->layout == node->layout && takes_strides(*k, node) &&
+                (*k)->check(node) == EI_OK)
                 return *k;
     return NULL;
 }

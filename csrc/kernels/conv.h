@@ -64,18 +64,21 @@ static inline int64_t ei_conv_blocks(const ei_conv *g, int nr) {
 
 /* CONV_2D and FULLY_CONNECTED are one product: the two kernels ei_<ISA>_conv_2d<SUFFIX> and
  * ei_<ISA>_fully_connected<SUFFIX>. */
-#define EI_CONV_KERNEL(ISA, NAME, OP, LAYOUT, CHECK, SCRATCH, RUN)                                 \
+#define EI_CONV_KERNEL(ISA, NAME, OP, LAYOUT, STRIDED, CHECK, SCRATCH, RUN)                        \
     const ei_kernel ei_##ISA##_##NAME = {                                                          \
         .name = #ISA "/" #NAME,                                                                    \
         .op = OP,                                                                                  \
         .layout = LAYOUT,                                                                          \
         .parallel = true,                                                                          \
+        .strided = STRIDED,                                                                        \
         .check = CHECK,                                                                            \
         .scratch = SCRATCH,                                                                        \
         .run = RUN,                                                                                \
     };
 #define EI_CONV_KERNELS(ISA, SUFFIX, LAYOUT, CHECK, SCRATCH, RUN)                                  \
-    EI_CONV_KERNEL(ISA, conv_2d##SUFFIX, EI_OP_CONV_2D, LAYOUT, CHECK, SCRATCH, RUN)               \
-    EI_CONV_KERNEL(ISA, fully_connected##SUFFIX, EI_OP_FULLY_CONNECTED, LAYOUT, CHECK, SCRATCH, RUN)
+    EI_CONV_KERNEL(ISA, conv_2d##SUFFIX, EI_OP_CONV_2D, LAYOUT, EI_STRIDED_X | EI_STRIDED_Y,       \
+                   CHECK, SCRATCH, RUN)                                                            \
+    EI_CONV_KERNEL(ISA, fully_connected##SUFFIX, EI_OP_FULLY_CONNECTED, LAYOUT, 0, CHECK, SCRATCH, \
+                   RUN)
 
 #endif

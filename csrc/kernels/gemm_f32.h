@@ -91,10 +91,10 @@ static inline int ei_gemm_f32_run(const ei_node *n, const ei_work *work, const e
                              .offset = span.offset + (int64_t)group * g.group_c * 4,
                              .w = (const float *)n->in[1]->data + group * blocks * panel,
                              .bias = (const float *)n->in[2]->data + group * blocks * k->nr,
-                             .y = (float *)n->out[0]->data + span.pixel * g.oc +
+                             .y = (float *)n->out[0]->data + span.pixel * n->out[0]->stride +
                                   (int64_t)group * g.group_oc,
                              .lda = r.lda,
-                             .stride = g.oc,
+                             .stride = n->out[0]->stride,
                              .length = r.length,
                              .panel = panel,
                              .segments = r.segments,

@@ -110,7 +110,7 @@ static inline int ei_gemm_q8_run(const ei_node *n, const ei_work *work, const ei
                     .lda = r.lda,
                     .segments = r.segments,
                     .length = (r.length + k->unit - 1) / k->unit * k->unit,
-                    .stride = g.oc * out_size,
+                    .stride = n->out[0]->stride * out_size,
                     .is_signed = is_signed,
                     .r = ei_requant_at(n, &g, 0),
                     .dynamic = dynamic ? &d : NULL,
@@ -132,7 +132,7 @@ static inline int ei_gemm_q8_run(const ei_node *n, const ei_work *work, const ei
                     ei_requant_move(&t.r, n, at, scale_size);
                 t.columns = (int)(g.group_oc - column < k->nr ? g.group_oc - column : k->nr);
                 t.y = (uint8_t *)n->out[0]->data +
-                      (span.pixel * g.oc + group * g.group_oc + column) * out_size;
+                      (span.pixel * n->out[0]->stride + group * g.group_oc + column) * out_size;
                 k->tiles[t.rows - 1](&t);
             }
         }

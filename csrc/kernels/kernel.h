@@ -13,6 +13,7 @@ typedef struct ei_tensor {
     void *data; /* bound at session creation; constants point into the plan */
     uint64_t bytes;
     int32_t dims[EI_MAX_DIMS]; /* dims[rank..] are 1 */
+    int32_t stride;            /* elements from a row of the last dimension to the next */
     float scale;
     int32_t zero;
     uint8_t dtype; /* ei_dtype */
@@ -37,10 +38,15 @@ typedef struct ei_work {
     void *scratch;    /* this worker's own, EI_ALIGN aligned, as many bytes as scratch() said */
 } ei_work;
 
+/* Tensors that lie among the channels of a larger one: in[0] and out[0] of kernels that say so. All
+ * others are dense, the stride of their rows is their length. */
+enum { EI_STRIDED_X = 1, EI_STRIDED_Y = 2 };
+
 typedef struct ei_kernel {
     const char *name; /* "avx2/conv_2d_q8" */
     uint16_t op, layout;
-    bool parallel; /* run() is called on every worker and splits by tid */
+    bool parallel;   /* run() is called on every worker and splits by tid */
+    uint8_t strided; /* EI_STRIDED_X, EI_STRIDED_Y: whose rows may lie apart */
     /* EI_OK when this kernel can run the node exactly as described: checks counts, types, ranks,
      * that every shape agrees with every other and with params, that params_bytes is right, that
      * constants lie in range. A damaged plan must be stopped here: run() trusts it. */
@@ -60,6 +66,15 @@ static inline int64_t ei_count(const ei_tensor *t) {
     int64_t n = 1;
     for (int i = 0; i < t->rank; i++) n *= t->dims[i];
     return n;
+}
+
+/* Elements of a row of the last dimension. */
+static inline int32_t ei_width(const ei_tensor *t) {
+    return t->rank ? t->dims[t->rank - 1] : 1;
+}
+
+static inline bool ei_is_strided(const ei_tensor *t) {
+    return t->stride != ei_width(t);
 }
 
 static inline bool ei_same_shape(const ei_tensor *a, const ei_tensor *b) {

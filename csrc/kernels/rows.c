@@ -27,7 +27,8 @@ void ei_rows_plan(ei_rows *r, const ei_conv *g, const ei_tensor *x, int mr, size
     r->fill = x->dtype == EI_F32 ? 0 : x->zero;
     r->segments = one ? p->kernel_h : p->kernel_h * p->kernel_w;
     r->length = (int32_t)(g->depth / r->segments);
-    r->lda = (int64_t)p->stride_w * g->c;
+    r->pixel = ei_is_strided(x) ? x->stride : g->c;
+    bool apart = r->pixel != g->c;
     int64_t row;
     if (g->direct) {
         r->copied = convert || x->constant;
@@ -40,10 +41,11 @@ void ei_rows_plan(ei_rows *r, const ei_conv *g, const ei_tensor *x, int mr, size
     } else {
         r->width = g->ow;
         r->lines = (int64_t)g->batch * g->oh;
-        r->copied = convert || x->constant || p->pad_left || columns(g) > g->w;
+        r->copied = convert || x->constant || apart || p->pad_left || columns(g) > g->w;
         r->span = (p->kernel_h - 1) * p->dilation_h + 1;
         row = columns(g) * g->c;
     }
+    r->lda = p->stride_w * (r->copied ? g->c : r->pixel);
     r->tiles = (r->width + mr - 1) / mr;
     r->pitch = ((row + slack) * (int64_t)size + EI_ALIGN - 1) / EI_ALIGN * EI_ALIGN;
 }
@@ -78,6 +80,17 @@ static void pad(const ei_rows *r) {
     fill(r, r->ring, ring_rows(r) * r->pitch / (int64_t)r->size);
 }
 
+/* `n` pixels of x to adjacent ones. */
+static void copy_pixels(const ei_rows *r, uint8_t *to, const uint8_t *from, int64_t n) {
+    int64_t c = r->g->c;
+    if (r->pixel == c) {
+        copy(r, to, from, n * c);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        copy(r, to + i * c * (int64_t)r->size, from + i * r->pixel * (int64_t)r->from_size, c);
+}
+
 void ei_rows_begin(ei_rows *r, void *scratch) {
     size_t ring = (size_t)(ring_rows(r) * r->pitch);
     r->ring = scratch;
@@ -92,20 +105,21 @@ static void load(ei_rows *r, int64_t image, int64_t row) {
     uint8_t *to = r->ring + row % r->span * r->pitch;
     int64_t y = row - g->p->pad_top, need = columns(g), left = g->p->pad_left;
     if (left >= need) return;
-    int64_t inside = (need - left < g->w ? need - left : g->w) * g->c;
+    int64_t inside = need - left < g->w ? need - left : g->w;
     to += left * g->c * (int64_t)r->size;
     if (y < 0 || y >= g->h)
-        fill(r, to, inside);
+        fill(r, to, inside * g->c);
     else
-        copy(r, to, r->x + (image * g->h + y) * g->w * g->c * (int64_t)r->from_size, inside);
+        copy_pixels(r, to, r->x + (image * g->h + y) * g->w * r->pixel * (int64_t)r->from_size,
+                    inside);
 }
 
 static void seek_piece(ei_rows *r, int64_t line) {
     const ei_conv *g = r->g;
     int64_t first = line * r->width, left = g->rows - first;
-    r->at[0] = r->x + first * g->c * (int64_t)r->from_size;
+    r->at[0] = r->x + first * r->pixel * (int64_t)r->from_size;
     if (!r->copied) return;
-    copy(r, r->ring, r->at[0], (left < r->width ? left : r->width) * g->c);
+    copy_pixels(r, r->ring, r->at[0], left < r->width ? left : r->width);
     r->at[0] = r->ring;
 }
 

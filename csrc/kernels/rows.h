@@ -24,6 +24,7 @@ typedef struct ei_rows {
     int segments;   /* of a patch */
     int32_t length; /* elements of a segment of one group */
     int64_t lda;    /* elements from a pixel's segment to its neighbour's */
+    int64_t pixel;  /* elements of x from a pixel to the next: more than c among other channels */
     size_t size;    /* bytes of an element in the rows */
     bool copied;
     int32_t fill;                                              /* value of the padding; */

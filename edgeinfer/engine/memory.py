@@ -1,9 +1,10 @@
 """Which tensors of a lowered graph share memory, and where each lies in the arena.
 
-Three sharings, all decided before the first run: a copy that only renames (reshape) becomes an
-alias, the inputs of a concatenation along the outermost axis are written straight into its output,
-and an elementwise step writes over an input that nobody reads again. Rows between tensors may be
-unaligned: kernels must take that.
+Four sharings, all decided before the first run: a copy that only renames (reshape) becomes an
+alias; the inputs of a concatenation are written straight into its output, and the outputs of a
+split read in its input (see strided.py for those along the channels); an elementwise step writes
+over an input that nobody reads again. Rows between tensors may be unaligned: kernels must take
+that.
 """
 
 from __future__ import annotations
@@ -12,72 +13,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import arena
+from . import arena, strided
+from .buffers import Buffer, Layout
 from .ops import Step
 from .tensor import Tensor
 
 
 @dataclass(eq=False)
-class _Buffer:
-    """A stretch of the arena that one or more tensors live in."""
-
-    size: int
-    members: list[Tensor] = field(default_factory=list)
-
-
-@dataclass(eq=False)
 class Memory:
-    """Placement of the tensors: offset in the arena by id(tensor), and the arena's size, bytes."""
+    """Placement of the tensors: offset in the arena by id(tensor), and the arena's size, bytes.
+
+    `strides`: elements between rows, by id, of tensors that lie among the channels of another.
+    """
 
     steps: list[Step]
     offsets: dict[int, int]
     arena_bytes: int
+    strides: dict[int, int] = field(default_factory=dict)
 
 
-class _Layout:
-    """Working state of `plan_memory`."""
-
-    def __init__(self, steps: list[Step], inputs: list[Tensor], outputs: list[Tensor]) -> None:
-        self.steps = list(steps)
-        self.inputs = {id(t) for t in inputs}
-        self.outputs = {id(t) for t in outputs}
-        self.where: dict[int, tuple[_Buffer, int]] = {}
-        self.tensors: dict[int, Tensor] = {}
-        for tensor in [*inputs, *outputs, *(t for s in steps for t in _touched(s))]:
-            self._own(tensor)
-
-    def _own(self, tensor: Tensor) -> None:
-        if not tensor.constant and id(tensor) not in self.where:
-            self.where[id(tensor)] = (_Buffer(tensor.bytes, [tensor]), 0)
-            self.tensors[id(tensor)] = tensor
-
-    def alone(self, tensor: Tensor) -> bool:
-        """Whether nothing else lives in the tensor's buffer."""
-        return id(tensor) in self.where and len(self.where[id(tensor)][0].members) == 1
-
-    def movable(self, tensor: Tensor) -> bool:
-        """Whether the tensor is the plan's own: not an input, output, constant or state."""
-        mine = id(tensor) in self.where and not tensor.state
-        return mine and id(tensor) not in self.inputs and id(tensor) not in self.outputs
-
-    def merge(self, tensor: Tensor, into: Tensor, shift: int = 0) -> None:
-        """Put the tensor's whole buffer at `shift` bytes inside `into`."""
-        buffer, base = self.where[id(tensor)]
-        target, offset = self.where[id(into)]
-        for member in buffer.members:
-            self.where[id(member)] = (target, self.where[id(member)][1] - base + offset + shift)
-        target.members.extend(buffer.members)
-
-    def uses(self, tensor: Tensor) -> list[int]:
-        """Indices of the steps that read or write the tensor."""
-        return [i for i, s in enumerate(self.steps) if any(t is tensor for t in _touched(s))]
-
-
-def _touched(step: Step) -> list[Tensor]:
-    return [t for t in (*step.inputs, *step.outputs) if t is not None]
-
-
-def _drop_copies(layout: _Layout) -> None:
+def _drop_copies(layout: Layout) -> None:
     """A copy whose output nothing writes later is its input under another name."""
     for step in [s for s in layout.steps if s.op == "COPY"]:
         source, target = step.inputs[0], step.outputs[0]
@@ -95,7 +50,7 @@ def _drop_copies(layout: _Layout) -> None:
             layout.steps.remove(step)
 
 
-def _read_before_written(layout: _Layout, step: Step, state: Tensor, value: Tensor) -> bool:
+def _read_before_written(layout: Layout, step: Step, state: Tensor, value: Tensor) -> bool:
     start = layout.steps.index(step)
     writes = [
         i
@@ -106,7 +61,7 @@ def _read_before_written(layout: _Layout, step: Step, state: Tensor, value: Tens
     return not writes or max(layout.uses(value)) < min(writes)
 
 
-def _join_concatenations(layout: _Layout) -> None:
+def _join_concatenations(layout: Layout) -> None:
     """Inputs of a concatenation along the outermost axis that are made into their place."""
     for step in [s for s in layout.steps if s.op == "CONCATENATION"]:
         if not _joinable(layout, step):
@@ -119,7 +74,7 @@ def _join_concatenations(layout: _Layout) -> None:
         layout.steps.remove(step)
 
 
-def _joinable(layout: _Layout, step: Step) -> bool:
+def _joinable(layout: Layout, step: Step) -> bool:
     out, axis = step.outputs[0], step.values["axis"]
     parts = [t for t in step.inputs if t is not None]
     return (
@@ -127,12 +82,11 @@ def _joinable(layout: _Layout, step: Step) -> bool:
         and not out.state
         and len({id(t) for t in parts}) == len(parts)
         and all(layout.movable(t) and layout.alone(t) for t in parts)
-        and all(t.dtype == out.dtype and t.zero == out.zero for t in parts)
-        and all(t.scale == out.scale for t in parts)
+        and all(layout.same_values(t, out) for t in parts)
     )
 
 
-def _write_in_place(layout: _Layout) -> None:
+def _write_in_place(layout: Layout) -> None:
     for i, step in enumerate(layout.steps):
         if step.in_place is None or step.op == "COPY":
             continue
@@ -148,7 +102,7 @@ def _write_in_place(layout: _Layout) -> None:
             layout.merge(target, source)
 
 
-def _begins_at(layout: _Layout, tensor: Tensor, step: int) -> bool:
+def _begins_at(layout: Layout, tensor: Tensor, step: int) -> bool:
     """Whether the tensor is all of its buffer, under any number of names, and none is used before
     `step` or keeps its value from run to run."""
     buffer, _ = layout.where[id(tensor)]
@@ -158,7 +112,7 @@ def _begins_at(layout: _Layout, tensor: Tensor, step: int) -> bool:
     )
 
 
-def _dies_at(layout: _Layout, tensor: Tensor, step: int) -> bool:
+def _dies_at(layout: Layout, tensor: Tensor, step: int) -> bool:
     """Whether no member of the tensor's buffer is used after `step`, nor by it but as `tensor`."""
     members = layout.where[id(tensor)][0].members
     if any(id(m) in layout.inputs or id(m) in layout.outputs or m.state for m in members):
@@ -172,18 +126,19 @@ def _dies_at(layout: _Layout, tensor: Tensor, step: int) -> bool:
 
 def plan_memory(steps: list[Step], inputs: list[Tensor], outputs: list[Tensor]) -> Memory:
     """Share, order and place every tensor that is not a constant."""
-    layout = _Layout(steps, inputs, outputs)
+    layout = Layout(steps, inputs, outputs)
     _drop_copies(layout)
     _join_concatenations(layout)
+    strided.join(layout)
     _write_in_place(layout)
     buffers = list({id(b): b for b, _ in layout.where.values()}.values())
     places, size = arena.place([_life(layout, b) for b in buffers])
     start = {id(b): p for b, p in zip(buffers, places, strict=True)}
     offsets = {key: start[id(b)] + shift for key, (b, shift) in layout.where.items()}
-    return Memory(layout.steps, offsets, size)
+    return Memory(layout.steps, offsets, size, layout.strides)
 
 
-def _life(layout: _Layout, buffer: _Buffer) -> arena.Life:
+def _life(layout: Layout, buffer: Buffer) -> arena.Life:
     uses = [i for m in buffer.members for i in layout.uses(m)]
     first, last = min(uses, default=0), max(uses, default=0)
     # A user writes inputs before a run, may do so once for many, and reads outputs after it.

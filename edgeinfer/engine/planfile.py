@@ -112,11 +112,11 @@ class Writer:
             kind = _STATE
             initial = self.data.add(_bytes(t.data)) if t.data is not None else NO_DATA
         dims = (*t.shape, *[1] * 6)[:6]
-        size = t.count if t.dtype == "blob" else t.bytes
+        stride = self.memory.strides.get(id(t), t.shape[-1] if t.shape else 1)
         label = self.strings.add(name or t.name)
         code = _native.DTYPES[t.dtype]
         return TENSOR.pack(
-            code, len(t.shape), kind, 0, label, *dims, t.scale, t.zero, offset, size, initial
+            code, len(t.shape), kind, 0, label, *dims, t.scale, t.zero, offset, stride, initial
         )
 
     def step(self, step: Step) -> bytes:

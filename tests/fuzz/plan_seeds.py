@@ -32,4 +32,5 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         yield f"hybrid-{isa}", bytes(build(narrow, isa=isa).bytes)
         for dtype in ("float32", "int8", "uint8"):
             yield f"network-{dtype}-{isa}", bytes(build(models.network(dtype), isa=isa).bytes)
+            yield f"joined-{dtype}-{isa}", bytes(build(models.joined(dtype), isa=isa).bytes)
             yield f"operators-{dtype}-{isa}", bytes(build(operators(dtype), isa=isa).bytes)

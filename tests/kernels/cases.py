@@ -15,7 +15,7 @@ from typing import Any
 import conv_cases
 import numpy as np
 from conv_cases import ACTIVATIONS, SIZES, Edge
-from memory_cases import in_place, unaligned
+from memory_cases import in_place, strided, unaligned
 from oracle import const, single, tensor, values
 from recurrent import lstm
 
@@ -37,8 +37,8 @@ class Case:
     """One graph and its inputs.
 
     `kernels`: names without their folder, a special one before the general one. `bound`: largest
-    error of floats, of the largest magnitude (0: the same bits). `memory`: "unaligned" or "in
-    place", how the tensors of the node `node` must lie. `runs`: how often it runs, for states.
+    error of floats, of the largest magnitude (0: the same bits). `memory`: "unaligned", "in place"
+    or "strided", how the tensors of the node `node` must lie. `runs`: how often, for states.
     """
 
     name: str
@@ -366,22 +366,25 @@ def _moved(groups: tuple[str, ...], move: Callable[[Graph], Graph]) -> Cases:
         for name in groups:
             if dtype not in GROUPS[name][1]:
                 continue
-            alone = [c for c in GROUPS[name][0](dtype) if _movable(c, move is in_place)]
+            alone = [c for c in GROUPS[name][0](dtype) if _movable(c, move)]
             for case in alone[:: max(1, len(alone) // 24)]:
                 graph, node = move(case.graph), case.graph.nodes[0].name
-                feeds = _feeds(graph, 7) | case.feeds
+                given = {k: v for k, v in case.feeds.items() if k in graph.inputs}
+                feeds = _feeds(graph, 7) | given
                 yield replace(case, graph=graph, feeds=feeds, memory=graph.name, node=node)
 
     return cases
 
 
-def _movable(case: Case, same_shape: bool) -> bool:
+def _movable(case: Case, move: Callable[[Graph], Graph]) -> bool:
     """One node, of odd sizes; of one shape where it shall work in place."""
     graph = case.graph
     tensors = [*graph.inputs.values(), *graph.outputs.values()]
     if len(graph.nodes) != 1 or any(t.shape[-1] == 1 for t in tensors):
         return False
-    if same_shape:
+    if move is strided:
+        return graph.nodes[0].op not in ("RESIZE_BILINEAR", "HARD_SWISH", "LEAKY_RELU")
+    if move is in_place:
         return len({t.shape for t in tensors}) == 1
     return all(t.bytes % 64 for t in tensors)
 
@@ -411,6 +414,7 @@ GROUPS: dict[str, tuple[Cases, tuple[str, ...]]] = {
 }
 GROUPS["in place"] = (_moved(_ELEMENTWISE, in_place), _ALL)
 GROUPS["unaligned"] = (_moved((*_WEIGHTED, *_ELEMENTWISE, "pool", "resize"), unaligned), _ALL)
+GROUPS["strided"] = (_moved(("conv", "pool", "unary", "lookup", "resize"), strided), _ALL)
 #: (group, type, rounding): every group's, in both roundings where integers are requantised.
 PARTS = [
     (group, dtype, rounding)

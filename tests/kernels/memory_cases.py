@@ -58,3 +58,41 @@ def unaligned(graph: Graph) -> Graph:
     nodes += [n0, n1, replace(node, inputs=inputs), join]
     given = {**graph.inputs, "around": around}
     return Graph("unaligned", nodes, given, {**outputs, "out": whole})
+
+
+def strided(graph: Graph) -> Graph:
+    """The graph of one node on tensors among the channels of larger ones, side by side with others.
+
+    What lies beside the output is there before the node runs, and read after it.
+    """
+    node, y = graph.nodes[0], _square(graph.nodes[0].outputs[0])
+    nodes, given, moved = [], {}, {}
+    for t in map(_square, graph.inputs.values()):
+        whole = replace(t, name=f"{t.name}/whole", shape=(*t.shape[:-1], 3 * t.shape[-1]))
+        parts = [replace(t, name=f"{t.name}/{i}") for i in range(3)]
+        axis = const(f"{t.name}/axis", np.array(3, np.int32), "int32")
+        nodes.append(Node("SPLIT", [axis, whole], [*parts], {"num_splits": 3}, f"{t.name}/split"))
+        given[whole.name] = whole
+        moved[t.name] = parts[1]
+    around = replace(y, name="around")
+    (n0, before), (n1, after) = _pooled(around, "before"), _pooled(around, "after")
+    shape = (*y.shape[:-1], 3 * y.shape[-1])
+    out = replace(y, name="out", shape=shape)
+    attrs = {"axis": 3, "fused_activation_function": "NONE"}
+    join = Node("CONCATENATION", [before, y, after], [out], attrs, "out")
+    inputs = [moved[t.name] if t is not None and t.name in moved else t for t in node.inputs]
+    nodes += [n0, n1, replace(node, inputs=inputs, outputs=[y]), join]
+    return Graph("strided", nodes, {**given, "around": around}, {"out": out})
+
+
+def _square(t: Tensor) -> Tensor:
+    """A row of values as some pixels of so many channels."""
+    return replace(t, shape=(1, 2, 3, *t.shape)) if len(t.shape) == 1 else t
+
+
+def _pooled(t: Tensor, name: str) -> tuple[Node, Tensor]:
+    """A copy by a kernel that can write among other channels."""
+    window = {"filter_width": 1, "filter_height": 1, "stride_w": 1, "stride_h": 1}
+    attrs = {"padding": "VALID", "fused_activation_function": "NONE", **window}
+    out = replace(t, name=name)
+    return Node("MAX_POOL_2D", [t], [out], attrs, name), out

@@ -49,7 +49,7 @@ static int run(const ei_node *n, const ei_work *work) {
     for (; line < end; line++)
         for (int32_t ox = 0; ox < y->dims[2]; ox++) {
             ei_window w = ei_window_of(n, line / y->dims[1], (int32_t)(line % y->dims[1]), ox);
-            uint8_t *out = (uint8_t *)y->data + (line * y->dims[2] + ox) * channels;
+            uint8_t *out = (uint8_t *)y->data + (line * y->dims[2] + ox) * y->stride;
             int32_t c = 0;
             for (; c + 32 <= channels; c += 32)
                 _mm256_storeu_si256((__m256i *)(out + c), max32(x, &w, c, flip, lo, hi));
@@ -64,5 +64,6 @@ static int run(const ei_node *n, const ei_work *work) {
 const ei_kernel ei_avx2_max_pool_q8 = {.name = "avx2/max_pool_q8",
                                        .op = EI_OP_MAX_POOL_2D,
                                        .parallel = true,
+                                       .strided = EI_STRIDED_X | EI_STRIDED_Y,
                                        .check = check,
                                        .run = run};

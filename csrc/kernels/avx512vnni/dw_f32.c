@@ -32,4 +32,4 @@ static inline void store(float *y, vec v, int n) {
 #include "../dw_f32_tile.h"
 
 EI_CONV_KERNEL(avx512vnni, depthwise_conv_2d_f32, EI_OP_DEPTHWISE_CONV_2D, EI_LAYOUT_AVX512_DW_F32,
-               check, scratch, run)
+               0, check, scratch, run)

@@ -15,13 +15,14 @@ static int run(const ei_node *node, const ei_work *work) {
     bool swish = ((const ei_unary_params *)node->params)->function == EI_UNARY_SWISH;
     const float *from = node->in[0]->data;
     float *to = node->out[0]->data;
-    int64_t i, end;
-    ei_elements(node, work, &i, &end);
-    for (; i < end; i += 16) {
-        __mmask16 mask = (__mmask16)(end - i >= 16 ? 0xffff : (1 << (end - i)) - 1);
-        __m512 x = _mm512_maskz_loadu_ps(mask, from + i), y = ei_logistic16f(x);
-        _mm512_mask_storeu_ps(to + i, mask, swish ? _mm512_mul_ps(x, y) : y);
-    }
+    ei_lines l = ei_lines_of(node, work);
+    from += l.x, to += l.y;
+    for (; l.count; l.count--, from += l.x_step, to += l.y_step)
+        for (int64_t i = 0; i < l.width; i += 16) {
+            __mmask16 mask = (__mmask16)(l.width - i >= 16 ? 0xffff : (1 << (l.width - i)) - 1);
+            __m512 x = _mm512_maskz_loadu_ps(mask, from + i), y = ei_logistic16f(x);
+            _mm512_mask_storeu_ps(to + i, mask, swish ? _mm512_mul_ps(x, y) : y);
+        }
     return EI_OK;
 }
 
@@ -29,6 +30,7 @@ const ei_kernel ei_avx512vnni_logistic = {
     .name = "avx512vnni/logistic",
     .op = EI_OP_UNARY,
     .parallel = true,
+    .strided = EI_STRIDED_X | EI_STRIDED_Y,
     .check = check,
     .run = run,
 };

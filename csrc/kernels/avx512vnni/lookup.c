@@ -19,20 +19,25 @@ static int check(const ei_node *node) {
 __attribute__((target("avx512vbmi"))) static int run(const ei_node *node, const ei_work *work) {
     const uint8_t *x = node->in[0]->data, *table = node->in[1]->data;
     uint8_t *y = node->out[0]->data;
-    int64_t i, end;
-    ei_elements(node, work, &i, &end);
+    ei_lines l = ei_lines_of(node, work);
+    x += l.x, y += l.y;
     __m512i t0 = _mm512_loadu_si512(table), t1 = _mm512_loadu_si512(table + 64),
             t2 = _mm512_loadu_si512(table + 128), t3 = _mm512_loadu_si512(table + 192);
-    for (; i < end; i += 64) {
-        __mmask64 mask = end - i >= 64 ? ~0ull : (1ull << (end - i)) - 1;
-        __m512i v = _mm512_maskz_loadu_epi8(mask, x + i);
-        __m512i low = _mm512_permutex2var_epi8(t0, v, t1);
-        __m512i high = _mm512_permutex2var_epi8(t2, v, t3);
-        v = _mm512_mask_blend_epi8(_mm512_movepi8_mask(v), low, high);
-        _mm512_mask_storeu_epi8(y + i, mask, v);
-    }
+    for (; l.count; l.count--, x += l.x_step, y += l.y_step)
+        for (int64_t i = 0; i < l.width; i += 64) {
+            __mmask64 mask = l.width - i >= 64 ? ~0ull : (1ull << (l.width - i)) - 1;
+            __m512i v = _mm512_maskz_loadu_epi8(mask, x + i);
+            __m512i low = _mm512_permutex2var_epi8(t0, v, t1);
+            __m512i high = _mm512_permutex2var_epi8(t2, v, t3);
+            v = _mm512_mask_blend_epi8(_mm512_movepi8_mask(v), low, high);
+            _mm512_mask_storeu_epi8(y + i, mask, v);
+        }
     return EI_OK;
 }
 
-const ei_kernel ei_avx512vnni_lookup = {
-    .name = "avx512vnni/lookup", .op = EI_OP_LOOKUP, .parallel = true, .check = check, .run = run};
+const ei_kernel ei_avx512vnni_lookup = {.name = "avx512vnni/lookup",
+                                        .op = EI_OP_LOOKUP,
+                                        .parallel = true,
+                                        .strided = EI_STRIDED_X | EI_STRIDED_Y,
+                                        .check = check,
+                                        .run = run};

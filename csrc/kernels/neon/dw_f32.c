@@ -33,5 +33,5 @@ static inline void store(float *y, vec v, int n) {
 
 #include "../dw_f32_tile.h"
 
-EI_CONV_KERNEL(neon, depthwise_conv_2d_f32, EI_OP_DEPTHWISE_CONV_2D, EI_LAYOUT_NEON_DW_F32, check,
-               scratch, run)
+EI_CONV_KERNEL(neon, depthwise_conv_2d_f32, EI_OP_DEPTHWISE_CONV_2D, EI_LAYOUT_NEON_DW_F32, 0,
+               check, scratch, run)

@@ -40,6 +40,26 @@ static inline void ei_elements(const ei_node *node, const ei_work *work, int64_t
     ei_split(ei_count(node->out[0]), EI_ALIGN, work, begin, end);
 }
 
+/* The same as lines, each of adjacent elements in in[0] and out[0] alike: one where both are dense,
+ * else one for every row. Offsets and distances in elements. */
+typedef struct ei_lines {
+    int64_t count, width;
+    int64_t x, y; /* of the first line */
+    int64_t x_step, y_step;
+} ei_lines;
+
+static inline ei_lines ei_lines_of(const ei_node *node, const ei_work *work) {
+    const ei_tensor *x = node->in[0], *y = node->out[0];
+    int64_t begin, end;
+    if (!ei_is_strided(x) && !ei_is_strided(y)) {
+        ei_elements(node, work, &begin, &end);
+        return (ei_lines){1, end - begin, begin, begin, 0, 0};
+    }
+    ei_split(ei_count(y) / ei_width(y), 1, work, &begin, &end);
+    return (ei_lines){end - begin,       ei_width(y), begin * x->stride,
+                      begin * y->stride, x->stride,   y->stride};
+}
+
 /* An element of an integer tensor of 8, 16 or 32 bits, or bool. */
 static inline int32_t ei_load_int(const ei_tensor *t, int64_t i) {
     switch (t->dtype) {

@@ -13,11 +13,16 @@ static int check(const ei_node *node) {
 static int run(const ei_node *node, const ei_work *work) {
     const uint8_t *x = node->in[0]->data, *table = node->in[1]->data;
     uint8_t *y = node->out[0]->data;
-    int64_t begin, end;
-    ei_elements(node, work, &begin, &end);
-    for (int64_t i = begin; i < end; i++) y[i] = table[x[i]];
+    ei_lines l = ei_lines_of(node, work);
+    x += l.x, y += l.y;
+    for (; l.count; l.count--, x += l.x_step, y += l.y_step)
+        for (int64_t i = 0; i < l.width; i++) y[i] = table[x[i]];
     return EI_OK;
 }
 
-const ei_kernel ei_ref_lookup = {
-    .name = "ref/lookup", .op = EI_OP_LOOKUP, .parallel = true, .check = check, .run = run};
+const ei_kernel ei_ref_lookup = {.name = "ref/lookup",
+                                 .op = EI_OP_LOOKUP,
+                                 .parallel = true,
+                                 .strided = EI_STRIDED_X | EI_STRIDED_Y,
+                                 .check = check,
+                                 .run = run};

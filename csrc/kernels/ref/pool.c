@@ -14,7 +14,7 @@ static void pixel_f32(const ei_node *n, const ei_window *w, float *out) {
     for (int32_t c = 0; c < channels; c++) out[c] = max ? -INFINITY : 0;
     for (int32_t iy = w->y0; iy < w->y1; iy++)
         for (int32_t ix = w->x0; ix < w->x1; ix++) {
-            const float *in = data + w->base + ((int64_t)iy * x->dims[2] + ix) * channels;
+            const float *in = data + w->base + ((int64_t)iy * x->dims[2] + ix) * x->stride;
             for (int32_t c = 0; c < channels; c++)
                 out[c] = max ? (in[c] > out[c] ? in[c] : out[c]) : out[c] + in[c];
         }
@@ -74,12 +74,12 @@ static void pixel_average(const ei_node *n, const ei_window *w, int64_t at) {
 
 static int run(const ei_node *n, const ei_work *work) {
     const ei_tensor *y = n->out[0];
-    int64_t channels = y->dims[3], line, end;
+    int64_t line, end;
     ei_split((int64_t)y->dims[0] * y->dims[1], 1, work, &line, &end);
     for (; line < end; line++)
         for (int32_t ox = 0; ox < y->dims[2]; ox++) {
             ei_window w = ei_window_of(n, line / y->dims[1], (int32_t)(line % y->dims[1]), ox);
-            int64_t at = (line * y->dims[2] + ox) * channels;
+            int64_t at = (line * y->dims[2] + ox) * y->stride;
             if (y->dtype == EI_F32)
                 pixel_f32(n, &w, (float *)y->data + at);
             else if (n->op == EI_OP_MAX_POOL_2D)
@@ -93,10 +93,12 @@ static int run(const ei_node *n, const ei_work *work) {
 const ei_kernel EI_KERNEL(max_pool_2d) = {.name = EI_KERNEL_NAME("max_pool_2d"),
                                           .op = EI_OP_MAX_POOL_2D,
                                           .parallel = true,
+                                          .strided = EI_STRIDED_X | EI_STRIDED_Y,
                                           .check = ei_pool_check,
                                           .run = run};
 const ei_kernel EI_KERNEL(average_pool_2d) = {.name = EI_KERNEL_NAME("average_pool_2d"),
                                               .op = EI_OP_AVERAGE_POOL_2D,
                                               .parallel = true,
+                                              .strided = EI_STRIDED_X | EI_STRIDED_Y,
                                               .check = ei_pool_check,
                                               .run = run};

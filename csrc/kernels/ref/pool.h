@@ -41,7 +41,7 @@ static inline ei_window ei_window_of(const ei_node *n, int64_t image, int32_t oy
     const ei_pool_params *p = n->params;
     int32_t top = oy * p->stride_h - p->pad_top, left = ox * p->stride_w - p->pad_left;
     return (ei_window){
-        .base = image * x->dims[1] * x->dims[2] * x->dims[3],
+        .base = image * x->dims[1] * x->dims[2] * x->stride,
         .y0 = top < 0 ? 0 : top,
         .y1 = top + p->kernel_h < x->dims[1] ? top + p->kernel_h : x->dims[1],
         .x0 = left < 0 ? 0 : left,
@@ -52,7 +52,7 @@ static inline ei_window ei_window_of(const ei_node *n, int64_t image, int32_t oy
 /* Bytes of the tap at (iy, ix), 8-bit images. */
 static inline const uint8_t *ei_window_tap(const ei_tensor *x, const ei_window *w, int32_t iy,
                                            int32_t ix) {
-    return (const uint8_t *)x->data + w->base + ((int64_t)iy * x->dims[2] + ix) * x->dims[3];
+    return (const uint8_t *)x->data + w->base + ((int64_t)iy * x->dims[2] + ix) * x->stride;
 }
 
 #endif

@@ -27,18 +27,19 @@ static int64_t nearest(const ei_resize_params *p, int64_t i, int32_t in, int32_t
 static int run(const ei_node *node, const ei_work *work) {
     const ei_tensor *x = node->in[0], *y = node->out[0];
     const ei_resize_params *p = node->params;
-    int64_t pixel = x->dims[3] * ei_element_bytes(x->dtype), row = x->dims[2] * pixel, begin, end;
-    int64_t width = y->dims[2], height = y->dims[1], last = -1;
+    int64_t size = ei_element_bytes(x->dtype), pixel = x->dims[3] * size;
+    int64_t from_step = x->stride * size, to_step = y->stride * size, begin, end;
+    int64_t row = x->dims[2] * from_step, width = y->dims[2], height = y->dims[1], last = -1;
     ei_split(y->dims[0] * height, 1, work, &begin, &end);
     for (int64_t r = begin; r < end; r++) {
         int64_t from = r / height * x->dims[1] + nearest(p, r % height, x->dims[1], y->dims[1]);
-        char *dst = (char *)y->data + r * width * pixel;
+        char *dst = (char *)y->data + r * width * to_step;
         const char *src = (const char *)x->data + from * row;
-        if (from == last) /* enlarged: the row that was just written */
+        if (from == last && to_step == pixel) /* enlarged: the row that was just written */
             memcpy(dst, dst - width * pixel, (size_t)(width * pixel));
         else
             for (int64_t j = 0; j < width; j++)
-                ei_copy(dst + j * pixel, src + nearest(p, j, x->dims[2], y->dims[2]) * pixel,
+                ei_copy(dst + j * to_step, src + nearest(p, j, x->dims[2], y->dims[2]) * from_step,
                         pixel);
         last = from;
     }
@@ -48,5 +49,6 @@ static int run(const ei_node *node, const ei_work *work) {
 const ei_kernel EI_KERNEL(resize_nearest) = {.name = EI_KERNEL_NAME("resize_nearest"),
                                              .op = EI_OP_RESIZE_NEAREST,
                                              .parallel = true,
+                                             .strided = EI_STRIDED_X | EI_STRIDED_Y,
                                              .check = check,
                                              .run = run};

@@ -58,10 +58,10 @@ static int32_t integer(int function, int32_t x) {
 #define MAP(code, function)                                                                        \
     case code:                                                                                     \
         EI_ELEMENTWISE                                                                             \
-        for (int64_t i = begin; i < end; i++) y[i] = function(x[i]);                               \
+        for (int64_t i = 0; i < n; i++) y[i] = function(x[i]);                                     \
         break;
 
-static void map(int which, const float *x, float *y, int64_t begin, int64_t end) {
+static void map(int which, const float *x, float *y, int64_t n) {
     switch (which) {
         MAP(EI_UNARY_ABS, fabsf)
         MAP(EI_UNARY_NEG, -)
@@ -89,20 +89,24 @@ static void map(int which, const float *x, float *y, int64_t begin, int64_t end)
 
 static int run(const ei_node *node, const ei_work *work) {
     int which = ((const ei_unary_params *)node->params)->function;
-    int64_t begin, end;
-    ei_elements(node, work, &begin, &end);
-    if (node->in[0]->dtype == EI_I32) {
-        const int32_t *x = node->in[0]->data;
-        int32_t *y = node->out[0]->data;
-        for (int64_t i = begin; i < end; i++) y[i] = integer(which, x[i]);
-        return EI_OK;
+    ei_lines l = ei_lines_of(node, work);
+    for (int64_t line = 0; line < l.count; line++) {
+        int64_t from = l.x + line * l.x_step, to = l.y + line * l.y_step;
+        if (node->in[0]->dtype == EI_I32) {
+            const int32_t *x = (const int32_t *)node->in[0]->data + from;
+            int32_t *y = (int32_t *)node->out[0]->data + to;
+            for (int64_t i = 0; i < l.width; i++) y[i] = integer(which, x[i]);
+        } else {
+            map(which, (const float *)node->in[0]->data + from, (float *)node->out[0]->data + to,
+                l.width);
+        }
     }
-    map(which, node->in[0]->data, node->out[0]->data, begin, end);
     return EI_OK;
 }
 
 const ei_kernel EI_KERNEL(unary) = {.name = EI_KERNEL_NAME("unary"),
                                     .op = EI_OP_UNARY,
                                     .parallel = true,
+                                    .strided = EI_STRIDED_X | EI_STRIDED_Y,
                                     .check = check,
                                     .run = run};

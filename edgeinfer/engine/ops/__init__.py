@@ -55,6 +55,11 @@ class Step:
     in_place: int | None = None
     workers: int = 0
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What it reads and writes."""
+        return [t for t in (*self.inputs, *self.outputs) if t is not None]
+
 
 Lower = Callable[[Node, Context], Step]
 _rules: dict[str, Lower] = {}
