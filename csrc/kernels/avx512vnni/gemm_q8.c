@@ -47,21 +47,17 @@ static inline __attribute__((always_inline)) void multiply(int rows, bool wide, 
     }
 }
 
-/* 16 columns from `at` on as floats; the channels are in their own order. */
-static inline __attribute__((always_inline)) void store_floats(int rows, const ei_tile_q8 *t,
-                                                               const __m512i *acc, int at) {
+/* A row of 16 columns from `at` on as floats; the channels are in their own order. */
+static inline void store_floats(const ei_tile_q8 *t, __m512i acc, int row, int at) {
     const ei_dynamic *d = t->dynamic;
-    __m512i sums = _mm512_loadu_si512(d->sums + at);
-    __m512 scale = _mm512_loadu_ps(d->w_scale + at), bias = _mm512_loadu_ps(d->bias + at);
+    __m512i term =
+        _mm512_mullo_epi32(_mm512_loadu_si512(d->sums + at), _mm512_set1_epi32(d->factor[row]));
+    __m512 v = _mm512_cvtepi32_ps(_mm512_add_epi32(acc, term));
+    v = _mm512_mul_ps(v, _mm512_set1_ps(d->scale[row]));
+    v = _mm512_fmadd_ps(v, _mm512_loadu_ps(d->w_scale + at), _mm512_loadu_ps(d->bias + at));
+    v = _mm512_min_ps(_mm512_set1_ps(d->hi), _mm512_max_ps(_mm512_set1_ps(d->lo), v));
     __mmask16 mask = (__mmask16)(((1ull << t->columns) - 1) >> at);
-#pragma GCC unroll 14
-    for (int i = 0; i < rows; i++) {
-        __m512i term = _mm512_mullo_epi32(sums, _mm512_set1_epi32(d->factor[i]));
-        __m512 v = _mm512_cvtepi32_ps(_mm512_add_epi32(acc[i], term));
-        v = _mm512_fmadd_ps(_mm512_mul_ps(v, _mm512_set1_ps(d->scale[i])), scale, bias);
-        v = _mm512_min_ps(_mm512_set1_ps(d->hi), _mm512_max_ps(_mm512_set1_ps(d->lo), v));
-        _mm512_mask_storeu_ps((float *)(void *)(t->y + i * t->stride) + at, mask, v);
-    }
+    _mm512_mask_storeu_ps((float *)(void *)(t->y + row * t->stride) + at, mask, v);
 }
 
 /* Channel of accumulator `i` of a block. Where both halves are used, the order is such that packing
@@ -87,8 +83,7 @@ static inline __m256i words_exact(__m512i acc, const ei_requant *r, int at) {
     return _mm512_cvtepi32_epi16(ei_shifted16(v, r->zero, r->lo, r->hi));
 }
 
-static __attribute__((noinline)) void store_exact(const ei_tile_q8 *t, bool wide, __m512i acc0,
-                                                  __m512i acc1, uint8_t *y) {
+static void store_exact(const ei_tile_q8 *t, bool wide, __m512i acc0, __m512i acc1, uint8_t *y) {
     __m256i w0 = words_exact(acc0, &t->r, 0), w1 = w0;
     if (wide) w1 = words_exact(acc1, &t->r, 16);
     store_words(t, wide, w0, w1, y);
@@ -112,8 +107,7 @@ static inline __m256i words_double(__m512i acc, const double *scale, const ei_re
     return _mm512_cvtepi32_epi16(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
 }
 
-static __attribute__((noinline)) void store_double(const ei_tile_q8 *t, bool wide, __m512i acc0,
-                                                   __m512i acc1, uint8_t *y) {
+static void store_double(const ei_tile_q8 *t, bool wide, __m512i acc0, __m512i acc1, uint8_t *y) {
     const double *scale = t->r.scale;
     __m256i w0 = words_double(acc0, scale, &t->r), w1 = w0;
     if (wide) w1 = words_double(acc1, scale + 16, &t->r);
@@ -169,8 +163,7 @@ static inline __m512i scaled_large(__m512i acc, const float *scale) {
 }
 
 /* A row of a block in which a scale is 1 or more. */
-static __attribute__((noinline)) void store_large(const ei_tile_q8 *t, bool wide, __m512i acc0,
-                                                  __m512i acc1, uint8_t *y) {
+static void store_large(const ei_tile_q8 *t, bool wide, __m512i acc0, __m512i acc1, uint8_t *y) {
     const float *scale = t->r.scale;
     packer p = packer_of(&t->r, t->r.zero);
     __m512i v0 = scaled_large(acc0, scale), v1 = v0;
@@ -225,22 +218,38 @@ store_narrow(int rows, const ei_tile_q8 *t, const packer *p, const __m512i *acc)
     }
 }
 
+/* What tiles seldom are, row by row from memory: unrolled in all tiles it would be an eighth of the
+ * library. */
+static __attribute__((noinline)) void store_rows(int rows, bool wide, const ei_tile_q8 *t,
+                                                 const __m512i *acc0, const __m512i *acc1) {
+    const ei_requant *r = &t->r;
+    for (int i = 0; i < rows; i++) {
+        uint8_t *y = t->y + i * t->stride;
+        if (t->dynamic) {
+            store_floats(t, acc0[i], i, 0);
+            if (wide) store_floats(t, acc1[i], i, 16);
+        } else if (r->shift) {
+            store_exact(t, wide, acc0[i], acc1[i], y);
+        } else if (r->is_double) {
+            store_double(t, wide, acc0[i], acc1[i], y);
+        } else {
+            store_large(t, wide, acc0[i], acc1[i], y);
+        }
+    }
+}
+
 static inline __attribute__((always_inline)) void store(int rows, bool wide, const ei_tile_q8 *t,
                                                         __m512i *acc0, __m512i *acc1) {
-    if (t->dynamic) {
-        store_floats(rows, t, acc0, 0);
-        if (wide) store_floats(rows, t, acc1, 16);
-        return;
-    }
     const ei_requant *r = &t->r;
     bool affine = ei_affine_holds(r->affine);
-    if (!affine && (r->shift || r->is_double || any_large(r->scale, wide))) {
+    if (t->dynamic || (!affine && (r->shift || r->is_double || any_large(r->scale, wide)))) {
+        __m512i rows0[MR], rows1[MR]; /* copies: the accumulators stay in registers */
 #pragma GCC unroll 14
-        for (int i = 0; i < rows; i++)
-            (r->shift ? store_exact
-             : r->is_double
-                 ? store_double
-                 : store_large)(t, wide, acc0[i], wide ? acc1[i] : acc0[i], t->y + i * t->stride);
+        for (int i = 0; i < rows; i++) {
+            rows0[i] = acc0[i];
+            if (wide) rows1[i] = acc1[i];
+        }
+        store_rows(rows, wide, t, rows0, wide ? rows1 : rows0);
         return;
     }
     packer p = packer_of(r, affine ? ei_affine_centre(false) : r->zero);
