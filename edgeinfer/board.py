@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,30 @@ FOLDERS = (_HERE / "boards", _HERE.parent / "boards")
 class StageBudget:
     """What one stage may cost on a board: rate Hz, budget and maximum input age, milliseconds.
 
-    `core`: the core it is to run on, None for any.
+    `core`: the core it is to run on, None for any; `priority`: of its real-time class, None: the
+    board's; `deadline_ms`: from release to result, 0: the period; `segment_ms`: its longest part
+    that nothing interrupts; `accelerator`, `accelerator_ms`: a device that it uses, and for how
+    much of its budget.
     """
 
     rate_hz: float
     budget_ms: float
     max_age_ms: float
     core: int | None = None
+    priority: int | None = None
+    deadline_ms: float = 0.0
+    segment_ms: float = 0.0
+    accelerator: str = ""
+    accelerator_ms: float = 0.0
+
+
+def _budget(name: str, entry: dict[str, Any]) -> StageBudget:
+    """An entry [stages.NAME]; ValueError where it has a key that does not exist."""
+    known = {f.name: f for f in fields(StageBudget)}
+    if unknown := sorted(entry.keys() - known.keys()):
+        raise ValueError(f"[stages.{name}] has {unknown}; there are {sorted(known)}")
+    times = {k: float(v) for k, v in entry.items() if str(known[k].type) == "float"}
+    return StageBudget(**{**entry, **times})
 
 
 @dataclass(frozen=True)
@@ -93,12 +110,7 @@ def _find(name: str | Path) -> Path:
 
 def _parse(data: dict[str, Any], path: Path) -> Board:
     try:
-        stages = {
-            name: StageBudget(
-                float(s["rate_hz"]), float(s["budget_ms"]), float(s["max_age_ms"]), s.get("core")
-            )
-            for name, s in data.pop("stages", {}).items()
-        }
+        stages = {name: _budget(name, entry) for name, entry in data.pop("stages", {}).items()}
         board = data.pop("board")
         return Board(
             name=board["name"],

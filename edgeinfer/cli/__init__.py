@@ -18,6 +18,7 @@ COMMANDS = {
     "bench": "latency of a model beside the installed peers",
     "profile": "where the time of a model goes, what bounds it, what to change",
     "compile": "plan a model and save the plan",
+    "check": "whether a pipeline can keep its budgets on a board, with the numbers",
     "prove": "inject faults into a pipeline and time the answer at its actuator",
 }
 

@@ -91,7 +91,7 @@ class Recipe:
         name = stage if self.scene else _PLAN.get(stage, stage)
         b = board.stages.get(name) or board.stages[stage]
         if self.rate_hz is None:
-            return Timing(b.rate_hz, b.budget_ms, b.max_age_ms)
+            return Timing(b.rate_hz, b.budget_ms, b.max_age_ms, b.deadline_ms)
         # A recording brings its own rate; budgets may fill their share of the period.
         period = 1e3 / self.rate_hz
         budget = max(b.budget_ms, _SHARE[stage] * period)

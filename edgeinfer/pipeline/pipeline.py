@@ -28,7 +28,9 @@ from .messages import Command, Message
 from .modes import ModeLimits, Modes
 from .realtime import Burst, RealTime
 from .record import ACTUATOR, Recorder
-from .schedule import SOURCE, Admission, admit, order
+from .schedule import SOURCE, order
+from .schedule.admission import Admission, Question
+from .schedule.platform import Platform, limits
 from .stage import Stage, Timing
 from .statistics import Collector, RunReport
 from .trace import Trace
@@ -117,24 +119,22 @@ class Pipeline:
         """Names and timings of the stages, in the order of the data."""
         return [(s.name, s.timing) for s in self.stages]
 
-    def admission(self, source_hz: float) -> Admission:
+    def admission(self, source_hz: float = 0.0) -> Admission:
         """The schedulability analysis for this board."""
-        limit = float(self._realtime.get("utilisation_limit", 0.9))
-        pinned = {
-            n: b.core
-            for n, b in self.board.stages.items()
-            if b.core is not None and n in self._names
-        }
-        return admit(self.stages, source_hz, self.board.cores, limit, pinned)
+        return self.question(source_hz).answer()
+
+    def question(self, source_hz: float = 0.0) -> Question:
+        """What the analysis is asked: these stages on this board. 0 Hz: as the stages expect."""
+        rate = source_hz or _rate(self.source, self.stages)
+        return Question(
+            self.stages, rate, Platform.of(self.board), self.board.stages, self.commands,
+            limits(self.board),
+        )  # fmt: skip
 
     @property
     def _realtime(self) -> Mapping[str, Any]:
         """The board's real-time settings."""
         return self.board.extra.get("realtime", {})
-
-    @property
-    def _names(self) -> set[str]:
-        return {s.name for s in self.stages}
 
     def run_inline(
         self,

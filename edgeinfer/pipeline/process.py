@@ -20,7 +20,7 @@ from .messages import MESSAGE_BYTES, parse
 from .modes import MODES, Modes
 from .outbox import DONE, EVENT, FAILED, MESSAGE, READY, Inbox
 from .realtime import RealTime, now_ns
-from .schedule import SOURCE, offsets
+from .schedule import GUARD, SOURCE, offsets
 from .slot import Slot
 from .statistics import RunReport
 from .worker import Task, main
@@ -28,7 +28,6 @@ from .worker import Task, main
 if TYPE_CHECKING:
     from .pipeline import Log, Pipeline
 
-GUARD = "guard"
 ORDERS = "supervisor"  # slot of start and stop
 _ORDER_NS = 2_000_000_000  # how long entries wait for those of a process that says nothing
 _START_NS = 50_000_000
@@ -88,6 +87,7 @@ class Supervisor:
         self._heap: list[tuple[int, int, str, int, bytes]] = []
         self._tie = count()
         self._looked = 0.0
+        self._placed = pipeline.admission()
 
     def run(self, seconds: float | None) -> RunReport:
         """The whole run: start, watch, stop; the report."""
@@ -130,8 +130,14 @@ class Supervisor:
         priority = int(data.get("priority", 0))
         budget = self.pipeline.board.stages.get(name)
         core = budget.core if budget is not None else None
+        if budget is not None and budget.priority is not None:
+            priority = budget.priority
         above = 1 if priority and name == GUARD else 0
-        return RealTime(priority + above, core, bool(data.get("lock_memory", False)))
+        lock = bool(data.get("lock_memory", False))
+        # A simulator that is both ends is not part of the machine that was analysed.
+        p = self.pipeline
+        free = name in (SOURCE, GUARD) and is_plant(p.source, p.sink)
+        return RealTime(priority + above, core, lock, None if free else self._placed.core(name))
 
     def _start(self) -> None:
         names = [s.name for s in self.pipeline.stages]
@@ -145,7 +151,8 @@ class Supervisor:
             task.pipe.close()
 
     def _tasks(self) -> list[Task]:
-        p, starts, control = self.pipeline, offsets(self.pipeline.stages), self._slots[ORDERS]
+        p, control = self.pipeline, self._slots[ORDERS]
+        starts = offsets(p.stages, self._placed.responses_ns)
         tasks = []
         for stage in p.stages:
             inputs = {name: self._slots[name] for name in stage.inputs}

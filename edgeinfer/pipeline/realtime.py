@@ -20,11 +20,16 @@ _FIXES = {
 
 @dataclass(frozen=True)
 class RealTime:
-    """What a process asks for: FIFO priority (0: not), core (None: any), locked memory."""
+    """What a process asks for: FIFO priority (0: not), core (None: any), locked memory.
+
+    `placed`: the core on which the analysis saw it; it stays there if the class is granted that the
+    analysis assumes, and goes where the kernel likes if not.
+    """
 
     priority: int = 0
     core: int | None = None
     lock_memory: bool = False
+    placed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,14 @@ def apply(settings: RealTime) -> Granted:
         warnings.append(_refused("memory", "locking", code))
     if settings.priority and (code := lib.ei_rt_fifo(settings.priority)):
         warnings.append(_refused("fifo", settings.priority, code))
+    elif settings.priority and settings.core is None:
+        warnings += _stay(settings.placed)
     return Granted(*granted(), tuple(warnings))
+
+
+def _stay(core: int | None) -> list[str]:
+    code = 0 if core is None else lib.ei_rt_pin(core)
+    return [_refused("core", core, code)] if code else []
 
 
 class Burst:

@@ -11,11 +11,15 @@ from .messages import Message
 
 @dataclass(frozen=True)
 class Timing:
-    """What a stage may take: rate (Hz), budget (ms) a run, maximum age of its inputs (ms)."""
+    """What a stage may take: rate (Hz), budget (ms) a run, maximum age of its inputs (ms).
+
+    `deadline_ms`: from its release to its result, 0: the period.
+    """
 
     rate_hz: float
     budget_ms: float
     max_age_ms: float
+    deadline_ms: float = 0.0
 
     @property
     def period_ns(self) -> int:
@@ -26,6 +30,11 @@ class Timing:
     def budget_ns(self) -> int:
         """Budget, nanoseconds."""
         return round(self.budget_ms * 1e6)
+
+    @property
+    def deadline_ns(self) -> int:
+        """From a release to the result, nanoseconds."""
+        return round(self.deadline_ms * 1e6) or self.period_ns
 
     @property
     def max_age_ns(self) -> int:
