@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeinfer import board as boards
 from edgeinfer.cli import main, text_table
 from edgeinfer.pipeline.perception import ROAD_MODEL
 from tests.conftest import shared_path
@@ -220,3 +221,20 @@ def test_a_mask_becomes_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["run", model, image, "--labels", labels, "--out", str(tmp_path)]) == 0
     assert re.search(r"bird +1[5-9]\.", capsys.readouterr().out)
     assert cv2.imread(str(tmp_path / "bird_segmentation_mask.png")).shape == (513, 513, 3)
+
+
+def test_check_admits_or_says_what_would_help(tmp_path, capsys):
+    out = tmp_path / "analysis.json"
+    assert main(["check", "drive", "--json", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "source > perception > planning > control > guard" in said
+    assert "admitted: all budgets may grow by a factor of" in said
+    found = json.loads(out.read_text())
+    assert found["admitted"]
+    assert found["slack_ms"]["planning"] > 0
+    text = boards._find("host").read_text()
+    (tmp_path / "board.toml").write_text(text.replace("budget_ms = 7\n", "budget_ms = 25\n"))
+    assert main(["check", "drive", "--board", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "planning: budget 25 ms > period 20 ms" in said
+    assert "any one of these would make it pass:\n  planning: budget" in said

@@ -18,7 +18,7 @@ from .tasks import Task, utilisation
 
 def urgent(task: Task, others: Sequence[Task]) -> list[Task]:
     """Those that may run before it."""
-    return [t for t in others if t is not task and t.priority >= task.priority]
+    return [t for t in others if t.name != task.name and t.priority >= task.priority]
 
 
 def blocking_ns(task: Task, others: Sequence[Task], preemptive: bool = True) -> int:
@@ -30,8 +30,8 @@ def blocking_ns(task: Task, others: Sequence[Task], preemptive: bool = True) -> 
 def response_ns(task: Task, others: Sequence[Task], preemptive: bool = True) -> int | None:
     """Longest time from when a job should have been released to its end; None: without bound.
 
-    `others`: the tasks of the same core (the task itself among them or not). Not preemptive: a job
-    that began runs to its end, as a frame on a CAN bus.
+    `others`: the tasks of the same core (the one of this name is not counted twice). Not
+    preemptive: a job that began runs to its end, as a frame on a CAN bus.
     """
     above = urgent(task, others)
     held = blocking_ns(task, others, preemptive)
