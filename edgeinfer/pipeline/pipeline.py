@@ -126,8 +126,11 @@ class Pipeline:
     def question(self, source_hz: float = 0.0) -> Question:
         """What the analysis is asked: these stages on this board. 0 Hz: as the stages expect."""
         rate = source_hz or _rate(self.source, self.stages)
+        platform = Platform.of(self.board)
+        if is_plant(self.source, self.sink):  # not what will run on the vehicle
+            platform = replace(platform, source_ns=0, guard_ns=0)
         return Question(
-            self.stages, rate, Platform.of(self.board), self.board.stages, self.commands,
+            self.stages, rate, platform, self.board.stages, self.commands,
             limits(self.board),
         )  # fmt: skip
 

@@ -1,8 +1,9 @@
 """Admission: every number that must hold before a pipeline starts, and those that do not.
 
 Each stage is a process of its own, on one core of the board. On each core, response-time analysis
-under fixed priorities (SCHED_FIFO), with the kernel as a task before all others; on a board of
-class "deadline", the density test over all cores. A stage that uses an accelerator waits for each
+under fixed priorities (SCHED_FIFO), with the kernel as a task before all others, and without those
+stages that are never released while others of their period are at work; on a board of class
+"deadline", the density test over all cores. A stage that uses an accelerator waits for each
 other user of it once (first come, first served) and is taken to occupy its core meanwhile. Then the
 age of what each stage reads, and the age and reaction at the actuator, along every chain. What is
 assumed: budgets are kept, and what else runs on the machine is in a lower class.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import permutations
 
 from ...board import StageBudget
 from ...errors import AdmissionError
@@ -100,8 +102,7 @@ class Question:
         ours, waits = self._tasks(stages)
         placed = self._place(ours)
         rows, problems = [], [p for s in stages for p in _wrong(s)]
-        responses = {n: r for c in range(self.platform.cores) for n, r in
-                     self._responses(ours, placed, c, waits).items()}  # fmt: skip
+        responses = self._bounds(stages, ours, placed, waits)
         links, endings = self._links(stages, ours, responses), []
         reads: dict[str, int | None] = {}
         for way in paths(stages, self.commands or stages[-1].name) if stages else []:
@@ -173,18 +174,54 @@ class Question:
             load[placed[name]] += use[name]
         return placed
 
+    def _bounds(
+        self, stages: Sequence[Stage], ours: Sequence[Task], placed: Mapping[str, int],
+        waits: Mapping[str, int],
+    ) -> dict[str, int | None]:  # fmt: skip
+        """Responses of all. Stages of one core and period do not delay each other where none is
+        released before the others have ended: taken so first, and given up for cores where it shows
+        that they do. (The first job to end too late would have met none of the others.)
+        """
+        crowded: set[int] = set()
+        while True:
+            found: dict[str, int | None] = {}
+            for core in range(self.platform.cores):
+                here = [t for t in ours if placed[t.name] == core]
+                found.update(self._responses(stages, here, waits, core in crowded))
+            more = self._clashes(stages, placed, found) - crowded
+            if not more:
+                return found
+            crowded |= more
+
     def _responses(
-        self, ours: Sequence[Task], placed: Mapping[str, int], core: int, waits: Mapping[str, int]
+        self, stages: Sequence[Stage], here: Sequence[Task], waits: Mapping[str, int], crowded: bool
     ) -> dict[str, int | None]:
-        here = [t for t in ours if placed[t.name] == core]
         if self.platform.policy == "deadline":  # met, or refused by the density test
             return {t.name: t.deadline_ns for t in here}
-        longer = [replace(t, wcet_ns=t.wcet_ns + waits.get(t.name, 0)) for t in here]
-        return {
-            name: r
-            for name, r in fixed.response_times([*longer, *self.platform.kernel()]).items()
-            if name != "kernel"
-        }
+        clocked = {s.name for s in stages} if not crowded else set()
+        all_here = [replace(t, wcet_ns=t.wcet_ns + waits.get(t.name, 0)) for t in here]
+        all_here += self.platform.kernel()
+        found = {}
+        for t in all_here[: len(here)]:
+            apart = {o.name for o in all_here if o.period_ns == t.period_ns} & clocked
+            others = [o for o in all_here if t.name not in clocked or o.name not in apart]
+            found[t.name] = fixed.response_ns(t, others)
+        return found
+
+    def _clashes(
+        self, stages: Sequence[Stage], placed: Mapping[str, int], found: Mapping[str, int | None]
+    ) -> set[int]:
+        """Cores on which two stages of one period can be at work at once."""
+        if self.platform.policy == "deadline":
+            return set()
+        starts, clashes = offsets(stages, found), set()
+        for a, b in permutations(stages, 2):
+            period, took = a.timing.period_ns, found[a.name]
+            if placed[a.name] != placed[b.name] or period != b.timing.period_ns:
+                continue
+            if took is None or (starts[b.name] - starts[a.name]) % period < took:
+                clashes.add(placed[a.name])
+        return clashes
 
     def _density(self, ours: Sequence[Task]) -> list[str]:
         if self.platform.policy != "deadline":
@@ -270,7 +307,7 @@ class Question:
         said += [f"chain {c} is not of this pipeline" for c in self.limits
                  if c.stages not in [(*w, GUARD) for w in ways]]  # fmt: skip
         if not (p.source_ns and p.guard_ns):
-            said.append("the board has no [ends]: source and guard are not counted")
+            said.append("source and guard are not counted: a simulator, or a board without [ends]")
         if not (p.jitter_ns and p.kernel_ns):
             said.append("the board has no [kernel]: wake-ups and interrupts are not counted")
         return tuple(said)

@@ -21,7 +21,7 @@ typedef struct job {
 } job;
 
 typedef struct task {
-    int64_t period, wcet, deadline, jitter, segment, priority;
+    int64_t period, wcet, deadline, jitter, segment, priority, first;
 } task;
 
 /* The first job of task i, or the one after `j`. */
@@ -45,19 +45,21 @@ static bool before(const task *t, const job *j, int a, int b, int policy) {
     return j[a].release != j[b].release ? j[a].release < j[b].release : a < b;
 }
 
-/* Runs n tasks (rows of 6: period, wcet, deadline, jitter, segment, priority) until `horizon`; the
- * longest response of each, from where its release should have been. `spread`: releases are not
- * all at 0 and more than a period apart at times. */
+/* Runs n tasks (rows of 7: period, wcet, deadline, jitter, segment, priority, first release or -1)
+ * until `horizon`; the longest response of each, from where its release should have been. `spread`:
+ * first releases that are not given are not all at 0, and the tasks come more than a period apart
+ * at times. */
 int simulate(int n, const int64_t *rows, int policy, int spread, int exact, int64_t horizon,
              uint64_t seed, int64_t *worst) {
     task t[MOST];
     job j[MOST] = {{0}};
     if (n < 1 || n > MOST) return -1;
     for (int i = 0; i < n; i++) {
-        const int64_t *r = rows + 6 * i;
-        t[i] = (task){r[0], r[1], r[2], r[3], r[4], r[5]};
+        const int64_t *r = rows + 7 * i;
+        t[i] = (task){r[0], r[1], r[2], r[3], r[4], r[5], r[6]};
         worst[i] = 0;
-        draw(&j[i], &t[i], spread ? upto(&seed, t[i].period) : 0, exact, &seed);
+        int64_t first = r[6] >= 0 ? r[6] : spread ? upto(&seed, r[0]) : 0;
+        draw(&j[i], &t[i], first, exact, &seed);
     }
     int running = -1; /* whose segment, or whose whole job, is not to be interrupted */
     int64_t now = 0;
@@ -81,8 +83,8 @@ int simulate(int n, const int64_t *rows, int policy, int spread, int exact, int6
         if (policy == NON_PREEMPTIVE) {
             running = best;
         } else {
-            bool inside = k->segment && b->done >= b->segment_at &&
-                          b->done < b->segment_at + k->segment;
+            bool inside =
+                k->segment && b->done >= b->segment_at && b->done < b->segment_at + k->segment;
             int64_t edge = b->segment_at + k->segment - b->done;
             if (inside && edge < run) run = edge;
             if (!inside && k->segment && b->done < b->segment_at && b->segment_at - b->done < run)
@@ -96,7 +98,8 @@ int simulate(int n, const int64_t *rows, int policy, int spread, int exact, int6
         if (b->left) continue;
         running = -1;
         if (now - b->nominal > worst[best]) worst[best] = now - b->nominal;
-        int64_t gap = k->period + (spread ? upto(&seed, 1) * upto(&seed, k->period) : 0);
+        bool apart = spread && k->first < 0;
+        int64_t gap = k->period + (apart ? upto(&seed, 1) * upto(&seed, k->period) : 0);
         draw(b, k, b->nominal + gap, exact, &seed);
     }
     return 0;

@@ -5,13 +5,19 @@ from __future__ import annotations
 import ctypes
 import random
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
-from edgeinfer.pipeline.schedule import chains, edf, fixed
+from edgeinfer.board import StageBudget
+from edgeinfer.pipeline.messages import Message
+from edgeinfer.pipeline.schedule import chains, edf, fixed, offsets, order
+from edgeinfer.pipeline.schedule.admission import Question
 from edgeinfer.pipeline.schedule.chains import Link
+from edgeinfer.pipeline.schedule.platform import Platform
 from edgeinfer.pipeline.schedule.tasks import Task
+from edgeinfer.pipeline.stage import Stage, Timing
 
 FIXED, NON_PREEMPTIVE, EDF = range(3)
 _PERIODS = (4, 5, 8, 10, 12, 20, 25, 40, 50, 100)
@@ -31,12 +37,13 @@ class Simulator:
         self._lib = ctypes.CDLL(str(folder / "simulate.so"))
 
     def core(
-        self, tasks: list[Task], policy: int, spread: bool, exact: bool, seed: int
-    ) -> dict[str, int]:
-        """The longest response of each task, by name."""
+        self, tasks: list[Task], policy: int, spread: bool, exact: bool, seed: int,
+        starts: Mapping[str, int] | None = None,
+    ) -> dict[str, int]:  # fmt: skip
+        """The longest response of each task, by name. `starts`: first releases that are known."""
         rows = [
             v for t in tasks for v in (t.period_ns, t.wcet_ns, t.deadline_ns, t.jitter_ns,
-                                       t.segment_ns, t.priority)
+                                       t.segment_ns, t.priority, (starts or {}).get(t.name, -1))
         ]  # fmt: skip
         worst = (ctypes.c_int64 * len(tasks))()
         horizon = 40 * max(t.period_ns for t in tasks)
@@ -105,6 +112,59 @@ def core_violation(rng: random.Random, simulator: Simulator) -> str:
     for name, bound in bounds.items():
         if bound is not None and seen[name] > bound:
             return f"policy {policy}: {name} took {seen[name]} > {bound}: {tasks}"
+    return ""
+
+
+class _Named(Stage):
+    """A stage of any name and timing."""
+
+    def __init__(self, name: str, inputs: tuple[str, ...], timing: Timing) -> None:
+        self.name, self.inputs, self.timing = name, inputs, timing
+
+    def step(self, inputs: Mapping[str, Message]) -> Message | None:
+        raise NotImplementedError
+
+
+def question(rng: random.Random) -> Question:
+    """A chain of 2 to 5 stages on 1 or 2 cores, of one rate or of several; milliseconds."""
+    count, cores = rng.randint(2, 5), rng.randint(1, 2)
+    same, hz, stages, entries = rng.random() < 0.6, rng.choice((10, 20, 50)), [], {}
+    for i, share in enumerate(shares(rng, count, cores * rng.uniform(0.3, 0.9))):
+        rate = hz if same else rng.choice((10, 20, 50))
+        budget = round(1e3 / rate * min(share, 0.9), 3)
+        timing = Timing(rate, max(budget, 0.01), 1e6)
+        stages.append(_Named(f"s{i}", (f"s{i - 1}",) if i else ("source",), timing))
+        segment = rng.uniform(0, budget) if rng.random() < 0.3 else 0.0
+        entries[f"s{i}"] = StageBudget(
+            rate, budget, 1e6, priority=rng.randint(1, 4), segment_ms=segment
+        )
+    ns = 1_000_000 // hz
+    platform = Platform(
+        cores, 1.0, "fifo", 2, rng.randint(0, 10 * ns), rng.choice((0, 20_000)), 1_000_000,
+        rng.randint(0, 50 * ns), rng.randint(0, 50 * ns),
+    )  # fmt: skip
+    return Question(stages, hz, platform, entries)
+
+
+def pipeline_violation(rng: random.Random, simulator: Simulator) -> str:
+    """One random pipeline on its board, as it is admitted; "": no response beyond its bound."""
+    asked = question(rng)
+    found = asked.answer()
+    tasks, _ = asked._tasks(order(asked.stages))
+    starts = offsets(asked.stages, found.responses_ns)
+    exact, seed = rng.random() < 0.7, rng.getrandbits(63) | 1
+    for core in range(asked.platform.cores):
+        here = [t for t in tasks if found.core(t.name) == core]
+        bounds = [found.responses_ns[t.name] for t in here]
+        # What has no bound, or does not end before it comes again, is refused; it may be anything.
+        if not here or any(b is None or b > t.period_ns for b, t in zip(bounds, here, strict=True)):
+            continue
+        here = [*here, *asked.platform.kernel()]
+        seen = simulator.core(here, FIXED, True, exact, seed, starts)
+        for t in here:
+            bound = found.responses_ns.get(t.name)
+            if bound is not None and seen[t.name] > bound:
+                return f"{t.name} took {seen[t.name]} > {bound}: {asked}"
     return ""
 
 

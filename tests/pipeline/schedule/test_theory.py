@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import task_sets
 
-from edgeinfer.pipeline.schedule import chains, edf, fixed
+from edgeinfer.pipeline.schedule import admission, chains, edf, fixed
 from edgeinfer.pipeline.schedule.chains import Link
 from edgeinfer.pipeline.schedule.tasks import Task, utilisation
 
@@ -145,6 +145,19 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> task_sets.Simulator:
 def test_no_response_is_longer_than_its_bound(simulator: task_sets.Simulator) -> None:
     found = [task_sets.core_violation(random.Random(i), simulator) for i in range(SETS)]
     assert [v for v in found if v] == []
+
+
+def test_no_stage_of_a_pipeline_is_later_than_its_bound(simulator: task_sets.Simulator) -> None:
+    found = [task_sets.pipeline_violation(random.Random(i), simulator) for i in range(SETS // 3)]
+    assert [v for v in found if v] == []
+
+
+def test_the_simulation_finds_stages_that_meet(
+    simulator: task_sets.Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission.Question, "_clashes", lambda *_: set())
+    found = (task_sets.pipeline_violation(random.Random(i), simulator) for i in range(SETS))
+    assert any(found)
 
 
 def test_no_data_is_older_than_its_bound(simulator: task_sets.Simulator) -> None:
