@@ -14,10 +14,11 @@ from edgeinfer.board import StageBudget
 from edgeinfer.errors import AdmissionError, BoardError
 from edgeinfer.pipeline.control import ControlStage
 from edgeinfer.pipeline.pipeline import Pipeline
-from edgeinfer.pipeline.schedule import offsets, order, sensitivity
+from edgeinfer.pipeline.schedule import fixed, offsets, order, sensitivity
 from edgeinfer.pipeline.schedule.admission import Admission, Question, Row
 from edgeinfer.pipeline.schedule.chains import Chain
 from edgeinfer.pipeline.schedule.platform import Platform, limits
+from edgeinfer.pipeline.schedule.tasks import Task
 from edgeinfer.pipeline.stage import Stage, Timing
 from edgeinfer.pipeline.vehicle import PASSENGER_CAR
 
@@ -94,8 +95,22 @@ def test_kernel_ends_priorities_and_segments_count() -> None:
     # Guard 0.5, blocked 3, own 2, jitter 0.1, and 0.05 of the kernel for each of 6 ms begun.
     assert control.response_ms == pytest.approx(5.9)
     assert row(found, "guard").priority == 10
-    # Planning comes later; control and guard come every 10 ms, once in time.
-    assert row(found, "perception").response_ms == pytest.approx(0.1 + 5 + 2 + 1 + 0.5 + 0.45)
+    # With what others may have left, perception and planning do not fit one after the other: all
+    # of planning, two of control and of the guard, and 16 of the kernel.
+    assert row(found, "perception").response_ms == pytest.approx(0.1 + 5 + 4 + 4 + 1 + 1 + 0.8)
+
+
+def test_what_others_left_counts() -> None:
+    """By hand: b runs when a does not. But a may have held up x, two jobs of which are then left."""
+    a, x = Task("a", 100, 9, 100, priority=3), Task("x", 20, 2, 20, priority=2)
+    b = Task("b", 100, 19, 100)
+    together = fixed.response_times([a, x, b])
+    assert together == {"a": 9, "x": 11, "b": 32}
+    assert fixed.alone_ns(b, [x, b], together) == 19 + 2 * 2
+    assert fixed.alone_ns(b, [x, b], {"x": 2}) == 19 + 2 * 2
+    assert fixed.alone_ns(replace(b, wcet_ns=15), [x, b], together) == 15 + 2 * 2
+    assert fixed.alone_ns(replace(b, wcet_ns=15), [x, b], {"x": 2}) == 15 + 2
+    assert fixed.alone_ns(b, [x, b], {"x": None}) is None
 
 
 def test_who_shares_an_accelerator_waits_for_it() -> None:
@@ -159,8 +174,8 @@ def test_slack_and_scale_are_borders() -> None:
                 Named(s.name, s.inputs, 50, s.timing.budget_ms + (more + extra) * (s.name == name),
                       s.timing.max_age_ms) for s in stages()
             ]  # fmt: skip
-            fixed = sensitivity._placed(question, question.answer())
-            assert replace(fixed, stages=longer).answer().admitted == passes, name
+            placed = sensitivity._placed(question, question.answer())
+            assert replace(placed, stages=longer).answer().admitted == passes, name
     assert sensitivity.scale(question).factor == pytest.approx(3.0)
     assert sensitivity.scale(question).first.startswith("core 1: utilisation")
 

@@ -201,11 +201,15 @@ class Question:
         clocked = {s.name for s in stages} if not crowded else set()
         all_here = [replace(t, wcet_ns=t.wcet_ns + waits.get(t.name, 0)) for t in here]
         all_here += self.platform.kernel()
+        together = fixed.response_times(all_here)
         found = {}
         for t in all_here[: len(here)]:
-            apart = {o.name for o in all_here if o.period_ns == t.period_ns} & clocked
-            others = [o for o in all_here if t.name not in clocked or o.name not in apart]
-            found[t.name] = fixed.response_ns(t, others)
+            apart = {o.name for o in all_here if o.period_ns == t.period_ns} & clocked - {t.name}
+            alone = None
+            if t.name in clocked and apart:
+                others = [o for o in all_here if o.name not in apart]
+                alone = fixed.alone_ns(t, others, together)
+            found[t.name] = _least(alone, together[t.name])
         return found
 
     def _clashes(
@@ -219,7 +223,7 @@ class Question:
             period, took = a.timing.period_ns, found[a.name]
             if placed[a.name] != placed[b.name] or period != b.timing.period_ns:
                 continue
-            if took is None or (starts[b.name] - starts[a.name]) % period < took:
+            if took is None or took > period or (starts[b.name] - starts[a.name]) % period < took:
                 clashes.add(placed[a.name])
         return clashes
 
@@ -347,6 +351,10 @@ def _late(c: Chain) -> list[str]:
         if value is not None and most is not None and value > most:
             found.append(f"{c}: {what} up to {value:.1f} ms > {most:g} ms")
     return found
+
+
+def _least(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else min(a, b)
 
 
 def _worse(a: int | None, b: int | None) -> int | None:

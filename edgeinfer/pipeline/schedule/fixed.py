@@ -11,7 +11,8 @@ other: that is never less than what happens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from .tasks import Task, utilisation
 
@@ -48,6 +49,27 @@ def response_ns(task: Task, others: Sequence[Task], preemptive: bool = True) -> 
         end = one(task, above, held, q)
         worst = max(worst, end + task.jitter_ns - q * task.period_ns)
     return worst
+
+
+def alone_ns(task: Task, others: Sequence[Task], responses: Mapping[str, int | None]) -> int | None:
+    """The same of a job at whose time only `others` are at work, not all that may run on the core.
+
+    What is left out may still have delayed the others, whose work then falls into this job's time:
+    so each job counts that was released no earlier than its response before (`responses`, by name,
+    of everything together). None: without bound.
+    """
+    above = urgent(task, others)
+    if utilisation(above) >= 1:
+        return None
+    own, found = blocking_ns(task, others) + task.wcet_ns, []
+    for t in above:
+        late = responses[t.name]
+        if late is None:
+            return None
+        found.append(replace(t, jitter_ns=max(late, t.jitter_ns)))
+    return task.jitter_ns + _fixed_point(
+        own, lambda w: own + sum(_jobs(t, w) * t.wcet_ns for t in found)
+    )
 
 
 def response_times(tasks: Sequence[Task], preemptive: bool = True) -> dict[str, int | None]:
