@@ -33,10 +33,13 @@ int ei_rt_loop_init(ei_rt_loop *loop, int64_t first_ns, int64_t period_ns);
  * passed are counted and skipped, never worked off in a burst. Returns how many were. */
 int64_t ei_rt_loop_wait(ei_rt_loop *loop);
 
-/* Of the calling thread. Policies as in <sched.h>: 0 other, 1 FIFO, 2 round robin. */
-int ei_rt_fifo(int priority);
+/* Of the calling thread. Policies as in <sched.h>: 0 other, 1 FIFO, 2 round robin, 6 deadline. */
+int ei_rt_fifo(int priority); /* 1..99 */
+/* SCHED_DEADLINE: at most runtime_ns of every period_ns, within deadline_ns of each release. The
+ * kernel refuses what it cannot keep (EBUSY), and threads that are tied to a core (EPERM). */
+int ei_rt_deadline(int64_t runtime_ns, int64_t deadline_ns, int64_t period_ns);
 /* The calling thread back into the normal class. */
-int ei_rt_normal(void); /* 1..99 */
+int ei_rt_normal(void);
 int ei_rt_granted(int *policy, int *priority);
 int ei_rt_pin(int core);
 int ei_rt_lock_memory(void);     /* all present and future pages of the process */

@@ -21,6 +21,7 @@ from .modes import MODES, Modes
 from .outbox import DONE, EVENT, FAILED, MESSAGE, READY, Inbox
 from .realtime import RealTime, now_ns
 from .schedule import GUARD, SOURCE, offsets
+from .schedule.platform import Platform
 from .slot import Slot
 from .statistics import RunReport
 from .worker import Task, main
@@ -61,6 +62,18 @@ class Child:
         return f"exit code {code}" + (f": {last[0]}" if last[0] else "")
 
 
+def _shares(p: Pipeline, platform: Platform) -> dict[str, tuple[int, int, int]]:
+    """(runtime, deadline, period) of every process, for SCHED_DEADLINE."""
+    found = {
+        s.name: (s.timing.budget_ns, s.timing.deadline_ns, s.timing.period_ns) for s in p.stages
+    }
+    last = found[p.commands][2]
+    for name, took in ((SOURCE, platform.source_ns), (GUARD, platform.guard_ns)):
+        if took and not is_plant(p.source, p.sink):
+            found[name] = (took, last, last)
+    return found
+
+
 class Supervisor:
     """Starts the processes, gathers what they tell, ends them; nothing of it is in their way."""
 
@@ -87,7 +100,9 @@ class Supervisor:
         self._heap: list[tuple[int, int, str, int, bytes]] = []
         self._tie = count()
         self._looked = 0.0
+        self._platform = Platform.of(pipeline.board)
         self._placed = pipeline.admission()
+        self._shares = _shares(pipeline, self._platform)
 
     def run(self, seconds: float | None) -> RunReport:
         """The whole run: start, watch, stop; the report."""
@@ -134,6 +149,8 @@ class Supervisor:
             priority = budget.priority
         above = 1 if priority and name == GUARD else 0
         lock = bool(data.get("lock_memory", False))
+        if self._platform.policy == "deadline":
+            return RealTime(0, core, lock, deadline=self._shares.get(name))
         # A simulator that is both ends is not part of the machine that was analysed.
         p = self.pipeline
         free = name in (SOURCE, GUARD) and is_plant(p.source, p.sink)

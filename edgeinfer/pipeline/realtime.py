@@ -13,6 +13,8 @@ POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle", 6: "deadline"
 
 _FIXES = {
     "fifo": "run as root, give the program CAP_SYS_NICE, or set 'rtprio' in limits.conf",
+    "deadline": "run as root, with no core of its own; where it is busy, the kernel admits no more "
+    "of this class (/proc/sys/kernel/sched_rt_runtime_us)",
     "core": "choose a core of `nproc`, and check cgroup cpusets and taskset",
     "memory": "raise 'memlock' in limits.conf (ulimit -l unlimited) or give CAP_IPC_LOCK",
 }
@@ -22,6 +24,7 @@ _FIXES = {
 class RealTime:
     """What a process asks for: FIFO priority (0: not), core (None: any), locked memory.
 
+    `deadline`: instead of a priority (runtime, deadline, period) of SCHED_DEADLINE, nanoseconds.
     `placed`: the core on which the analysis saw it; it stays there if the class is granted that the
     analysis assumes, and goes where the kernel likes if not.
     """
@@ -30,6 +33,7 @@ class RealTime:
     core: int | None = None
     lock_memory: bool = False
     placed: int | None = None
+    deadline: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,10 @@ def apply(settings: RealTime) -> Granted:
         warnings.append(_refused("core", settings.core, code))
     if settings.lock_memory and (code := lib.ei_rt_lock_memory()):
         warnings.append(_refused("memory", "locking", code))
-    if settings.priority and (code := lib.ei_rt_fifo(settings.priority)):
+    if settings.deadline is not None:
+        if code := lib.ei_rt_deadline(*settings.deadline):
+            warnings.append(_refused("deadline", settings.deadline, code))
+    elif settings.priority and (code := lib.ei_rt_fifo(settings.priority)):
         warnings.append(_refused("fifo", settings.priority, code))
     elif settings.priority and settings.core is None:
         warnings += _stay(settings.placed)

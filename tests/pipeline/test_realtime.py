@@ -117,3 +117,26 @@ def test_refused_without_rights() -> None:
     got, class_, _ = in_child(RealTime(priority=30), unprivileged=True)
     assert class_ == ("other", 0)
     assert "CAP_SYS_NICE" in got.warnings[0]
+
+
+def test_deadline_class_is_granted_or_refused_with_the_fix() -> None:
+    share = (2 * MS, 10 * MS, 20 * MS)
+    got, class_, _ = in_child(RealTime(deadline=share))
+    assert class_[0] == "deadline" or "deadline" in got.warnings[0]
+    assert got.policy == class_[0]
+    got, class_, _ = in_child(RealTime(deadline=(30 * MS, 20 * MS, 20 * MS)))
+    assert class_[0] == "other"
+    assert "Invalid argument" in got.warnings[0]
+    if os.geteuid() == 0:
+        got, class_, _ = in_child(RealTime(deadline=share), unprivileged=True)
+        assert class_ == ("other", 0)
+        assert "run as root" in got.warnings[0]
+
+
+def test_placed_only_where_the_class_is_granted() -> None:
+    core, everywhere = max(os.sched_getaffinity(0)), os.sched_getaffinity(0)
+    _, class_, cores = in_child(RealTime(priority=30, placed=core))
+    assert cores == ({core} if class_[0] == "fifo" else everywhere)
+    if os.geteuid() == 0:
+        _, _, cores = in_child(RealTime(priority=30, placed=core), unprivileged=True)
+        assert cores == everywhere

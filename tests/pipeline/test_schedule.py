@@ -101,7 +101,7 @@ def test_kernel_ends_priorities_and_segments_count() -> None:
 
 
 def test_what_others_left_counts() -> None:
-    """By hand: b runs when a does not. But a may have held up x, two jobs of which are then left."""
+    """By hand: b runs when a does not, but a may have held up x, of which two jobs are left."""
     a, x = Task("a", 100, 9, 100, priority=3), Task("x", 20, 2, 20, priority=2)
     b = Task("b", 100, 19, 100)
     together = fixed.response_times([a, x, b])
