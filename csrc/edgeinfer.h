@@ -73,7 +73,8 @@ typedef enum ei_isa {
     EI_ISA_AVX512VNNI = 2, /* AVX-512 F, BW, DQ, VL, VNNI */
     EI_ISA_NEON = 3,       /* AArch64 Advanced SIMD */
     EI_ISA_DOTPROD = 4,    /* AArch64 SDOT/UDOT (Armv8.2) */
-    EI_ISAS = 5
+    EI_ISA_I8MM = 5,       /* AArch64 SMMLA (Armv8.6), with those of DOTPROD */
+    EI_ISAS = 6
 } ei_isa;
 
 /* How an integer accumulator becomes an 8-bit output; a plan names one and never mixes.

@@ -52,7 +52,11 @@ ISA_FLAGS = {
             "-mavx2", "-mfma", "-mf16c",
         ),
     },
-    "aarch64": {"neon": (), "dotprod": ("-march=armv8.2-a+dotprod",)},
+    "aarch64": {
+        "neon": (),
+        "dotprod": ("-march=armv8.2-a+dotprod",),
+        "i8mm": ("-march=armv8.2-a+dotprod+i8mm",),
+    },
 }  # fmt: skip
 ISA_FOLDERS = {isa for flags in ISA_FLAGS.values() for isa in flags}
 

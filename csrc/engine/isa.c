@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[EI_ISAS] = {"ref", "avx2", "avx512vnni", "neon", "dotprod"};
+static const char *const names[EI_ISAS] = {"ref", "avx2", "avx512vnni", "neon", "dotprod", "i8mm"};
 
 const char *ei_isa_name(int isa) {
     return isa >= 0 && isa < EI_ISAS ? names[isa] : NULL;
@@ -39,7 +39,9 @@ static unsigned detect(void) {
 
 static unsigned detect(void) {
     unsigned found = 1u << EI_ISA_REF | 1u << EI_ISA_NEON; /* NEON is part of AArch64 */
-    if (getauxval(AT_HWCAP) & (1u << 20)) found |= 1u << EI_ISA_DOTPROD; /* HWCAP_ASIMDDP */
+    if (!(getauxval(AT_HWCAP) & (1u << 20))) return found; /* HWCAP_ASIMDDP */
+    found |= 1u << EI_ISA_DOTPROD;
+    if (getauxval(AT_HWCAP2) & (1u << 13)) found |= 1u << EI_ISA_I8MM; /* HWCAP2_I8MM */
     return found;
 }
 #else

@@ -86,6 +86,8 @@ static const ei_peak_loops *loops_of(int isa) {
         return &ei_peak_neon;
     case EI_ISA_DOTPROD:
         return &ei_peak_dotprod;
+    case EI_ISA_I8MM:
+        return &ei_peak_i8mm;
 #endif
     default:
         return NULL;

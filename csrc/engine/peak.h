@@ -23,6 +23,7 @@ extern const ei_peak_loops ei_peak_avx2;
 extern const ei_peak_loops ei_peak_avx512vnni;
 extern const ei_peak_loops ei_peak_neon;
 extern const ei_peak_loops ei_peak_dotprod;
+extern const ei_peak_loops ei_peak_i8mm;
 
 /* cffi:begin */
 /* Multiply-accumulates a second of `threads` threads at once with the instructions of an ISA, for

@@ -10,6 +10,8 @@ static const ei_kernel *const *const avx512vnni[] = {ei_table_avx512vnni, ei_tab
 static const ei_kernel *const *const neon[] = {ei_table_neon, ei_table_ref, NULL};
 static const ei_kernel *const *const dotprod[] = {ei_table_dotprod, ei_table_neon, ei_table_ref,
                                                   NULL};
+static const ei_kernel *const *const i8mm[] = {ei_table_i8mm, ei_table_dotprod, ei_table_neon,
+                                               ei_table_ref, NULL};
 #endif
 
 static const ei_kernel *const *const *chain(int isa) {
@@ -24,6 +26,8 @@ static const ei_kernel *const *const *chain(int isa) {
         return neon;
     case EI_ISA_DOTPROD:
         return dotprod;
+    case EI_ISA_I8MM:
+        return i8mm;
 #endif
     default:
         return ref_only;

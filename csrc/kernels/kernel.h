@@ -61,6 +61,7 @@ extern const ei_kernel *const ei_table_avx2[];
 extern const ei_kernel *const ei_table_avx512vnni[];
 extern const ei_kernel *const ei_table_neon[];
 extern const ei_kernel *const ei_table_dotprod[];
+extern const ei_kernel *const ei_table_i8mm[];
 
 static inline int64_t ei_count(const ei_tensor *t) {
     int64_t n = 1;

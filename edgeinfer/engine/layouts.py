@@ -454,11 +454,18 @@ def _neon_gemm_q8(step: Step, rounding: str) -> bool:
     return True
 
 
-def _dotprod_gemm_q8(step: Step, rounding: str) -> bool:
-    if _int8_weights(step) is None or step.op == "DEPTHWISE_CONV_2D":
-        return False
-    _gemm_q8(step, "DOTPROD_GEMM_Q8", 8, 4)
-    return True
+def _arm_gemm_q8(layout: str, nr: int, unit: int) -> Packer:
+    def packer(step: Step, rounding: str) -> bool:
+        if _int8_weights(step) is None or step.op == "DEPTHWISE_CONV_2D":
+            return False
+        _gemm_q8(step, layout, nr, unit)
+        return True
+
+    return packer
+
+
+_dotprod_gemm_q8 = _arm_gemm_q8("DOTPROD_GEMM_Q8", 8, 4)
+_i8mm_gemm_q8 = _arm_gemm_q8("I8MM_GEMM_Q8", 8, 8)
 
 
 def _neon_dw_q8(step: Step, rounding: str) -> bool:
@@ -525,7 +532,7 @@ _NEON_REST = (_neon_dw_q8, _gemm_f32("NEON_GEMM_F32", 8), _dw_f32("NEON_DW_F32",
 ALTERNATIVES: dict[str, tuple[Packer, ...]] = {}
 
 #: ISA -> others whose kernels its machines run too.
-_LESSER = {"avx512vnni": ("avx2",), "dotprod": ("neon",)}
+_LESSER = {"avx512vnni": ("avx2",), "dotprod": ("neon",), "i8mm": ("dotprod", "neon")}
 
 #: ISA -> packers to try, best first.
 PACKERS: dict[str, tuple[Packer, ...]] = {
@@ -546,4 +553,5 @@ PACKERS: dict[str, tuple[Packer, ...]] = {
     ),
     "neon": (_neon_gemm_q8, *_NEON_REST),
     "dotprod": (_dotprod_gemm_q8, *_NEON_REST),
+    "i8mm": (_i8mm_gemm_q8, *_NEON_REST),
 }

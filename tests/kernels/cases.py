@@ -28,6 +28,7 @@ CHAINS = {
     "avx512vnni": ("avx512vnni", "avx2"),
     "neon": ("neon",),
     "dotprod": ("dotprod", "neon"),
+    "i8mm": ("i8mm", "dotprod", "neon"),
 }
 EIGHT_BIT = ("int8", "uint8")
 

@@ -20,7 +20,7 @@ from tests import native
 from tests.models import network, random_inputs
 
 QEMU = shutil.which("qemu-aarch64-static")
-CPUS = {"neon": "cortex-a53", "dotprod": "cortex-a76"}
+CPUS = {"neon": "cortex-a53", "dotprod": "cortex-a76", "i8mm": "max"}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def _run(program: Path, isa: str, *arguments: Any) -> subprocess.CompletedProces
 @pytest.fixture(scope="module")
 def tables(program: Path) -> dict[str, tuple[str, ...]]:
     """ISA -> the kernels it adds."""
-    found = _run(program, "dotprod").stdout.split()
+    found = _run(program, "i8mm").stdout.split()
     return {isa: tuple(k for k in found if k.split("/")[0] == isa) for isa in ("ref", *CPUS)}
 
 
@@ -98,13 +98,16 @@ def test_network(program: Path, tmp_path: Path, isa: str, dtype: str) -> None:
     check(case, want, _outputs(tmp_path / "0.out", want), dtype)
 
 
-def test_a_dotprod_plan_is_refused_by_an_older_core(program: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("isa", "older"), [("dotprod", "neon"), ("i8mm", "dotprod")])
+def test_a_plan_is_refused_by_an_older_core(
+    program: Path, tmp_path: Path, isa: str, older: str
+) -> None:
     graph = network("int8")
-    _write(tmp_path, 0, Case("network", (), graph, random_inputs(graph)), "dotprod", "xnnpack")
-    done = _run(program, "neon", tmp_path, 1)
+    _write(tmp_path, 0, Case("network", (), graph, random_inputs(graph)), isa, "xnnpack")
+    done = _run(program, older, tmp_path, 1)
     assert done.returncode == 1
-    assert "dotprod" in done.stderr
-    assert "neon" in done.stderr
+    assert isa in done.stderr
+    assert older in done.stderr
 
 
 def test_packed_kernels_are_what_a_plan_names() -> None:
@@ -119,7 +122,7 @@ def test_packed_kernels_are_what_a_plan_names() -> None:
             layouts.pack(step, isa, "xnnpack")
         packed = {s.layout for s in steps if s.op in ("CONV_2D", "DEPTHWISE_CONV_2D")}
         assert "NATURAL" not in packed
-        assert all(layout.startswith(("NEON", "DOTPROD")) for layout in packed)
+        assert all(layout.startswith(("NEON", "DOTPROD", "I8MM")) for layout in packed)
 
 
 def test_a_foreign_plan_says_so() -> None:

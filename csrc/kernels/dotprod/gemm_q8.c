@@ -59,19 +59,7 @@ static inline __attribute__((always_inline)) void tile(int rows, const ei_tile_q
     multiply(rows, t, acc);
 #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
-        if (t->dynamic) {
-            ei_store4_f32(t, i, 0, acc[i][0]);
-            ei_store4_f32(t, i, 4, acc[i][1]);
-            continue;
-        }
-        int8_t *y = (int8_t *)t->y + i * t->stride;
-        int32x4_t low = ei_requant4(acc[i][0], &t->r, 0), high = ei_requant4(acc[i][1], &t->r, 4);
-        if (t->columns == NR) {
-            vst1_s8(y, ei_narrow8(low, high));
-        } else {
-            ei_store4_q8(y, low, t->columns);
-            ei_store4_q8(y + 4, high, t->columns - 4);
-        }
+        ei_store_row8(t, i, acc[i][0], acc[i][1]);
     }
 }
 

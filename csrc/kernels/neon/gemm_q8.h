@@ -26,6 +26,23 @@ static inline void ei_store4_f32(const ei_tile_q8 *t, int row, int i, int32x4_t 
     for (int j = 0; j < 4 && j < t->columns - i; j++) y[j] = out[j];
 }
 
+/* Stores a row of a tile of 8 columns. */
+static inline void ei_store_row8(const ei_tile_q8 *t, int row, int32x4_t acc0, int32x4_t acc1) {
+    if (t->dynamic) {
+        ei_store4_f32(t, row, 0, acc0);
+        ei_store4_f32(t, row, 4, acc1);
+        return;
+    }
+    int8_t *y = (int8_t *)t->y + row * t->stride;
+    int32x4_t low = ei_requant4(acc0, &t->r, 0), high = ei_requant4(acc1, &t->r, 4);
+    if (t->columns == 8) {
+        vst1_s8(y, ei_narrow8(low, high));
+    } else {
+        ei_store4_q8(y, low, t->columns);
+        ei_store4_q8(y + 4, high, t->columns - 4);
+    }
+}
+
 /* What is added to the accumulators of a row. */
 static inline int32x4_t ei_row_term(const ei_tile_q8 *t, int row) {
     return vdupq_n_s32(t->row_term ? t->row_term[row] : 0);
