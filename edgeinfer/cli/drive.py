@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from ..board import Board
 from ..errors import DeviceError, MessageError
 from ..io import open_sink, open_source, parse_url
 from ..pipeline.inline import Durations, Tick
+from ..pipeline.loop import Event
+from ..pipeline.metrics import Metrics
 from ..pipeline.pipeline import Pipeline
 from ..pipeline.record import replay
 from ..pipeline.stage import Stage
@@ -51,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overrun", metavar="STAGE=SHARE", help="let that share of a stage's runs take 3 budgets"
     )
+    parser.add_argument(
+        "--metrics", metavar="[HOST]:PORT", help="answer Prometheus there while driving"
+    )
     parser.add_argument("--no-video", action="store_true", help="draw nothing")
     parser.add_argument("--out", type=Path, default=Path("out/drive"), help="folder of the report")
 
@@ -59,6 +65,12 @@ def run(args: argparse.Namespace) -> int:
     """Drive, print the tables, write the report."""
     for url in filter(None, (args.source, args.sink)):
         parse_url(url)  # what is misspelt is told before anything is made
+    args.live = Metrics() if args.metrics else None
+    with args.live.serve(args.metrics) if args.live else nullcontext():
+        return _drive(args)
+
+
+def _drive(args: argparse.Namespace) -> int:
     board = boards.load(args.board)
     args.out.mkdir(parents=True, exist_ok=True)
     video = None if args.no_video else args.out / "drive.mp4"
@@ -134,7 +146,8 @@ def _scene_processes(
     args: argparse.Namespace, name: str, recipe: Recipe, url: str, board: Board,
     video: Path | None, first: bool,
 ) -> tuple[Run, Any]:  # fmt: skip
-    from ..io.carracing import RATE_HZ, Metrics
+    from ..io.carracing import RATE_HZ
+    from ..io.carracing import Metrics as Score
 
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder) / "metrics.json"
@@ -142,7 +155,7 @@ def _scene_processes(
         stages = recipe.stages(board)
         pipeline = Pipeline(stages, ends, ends, board=board, notes=recipe.notes())
         found = _processes(args, name, recipe, pipeline, RATE_HZ, video, first)
-        metrics = Metrics(**json.loads(saved.read_text())) if saved.exists() else Metrics()
+        metrics = Score(**json.loads(saved.read_text())) if saved.exists() else Score()
     return found, metrics
 
 
@@ -188,6 +201,8 @@ def _inline(
 
     sink = None if recipe.scene else extra
     pipeline = Pipeline(stages, source, sink, board=board, notes=recipe.notes())
+    if args.live:
+        args.live.declare(pipeline.timings)
     try:
         found.report = pipeline.run_inline(
             frames=args.frames,
@@ -197,6 +212,7 @@ def _inline(
             png=not recipe.scene,
             trace=args.out / "trace.json",
             observe=observe,
+            on_event=args.live.add if args.live else None,
             # The clock of an inline run is the source's: a recording may be slower than its rate.
             admit="check" if recipe.scene else "anyway",
         )
@@ -237,11 +253,15 @@ def _processes(
 ) -> Run:
     """Run in real time; then draw from the record, whose replay must give the same commands."""
     found, frames = Run(name), 0
+    if args.live:
+        args.live.declare(pipeline.timings)
     with tempfile.TemporaryDirectory() as folder:
         record = args.record if first and args.record else Path(folder) / "run.mcap"
 
-        def seen(event: Any) -> None:
+        def seen(event: Event) -> None:
             nonlocal frames
+            if args.live:
+                args.live.add(event)
             if event.stage == "source":
                 frames += 1
                 _progress(name, frames, args.frames, None)

@@ -17,6 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("record", type=Path, help="a record made by edgeinfer drive --record")
     parser.add_argument("--model", help="another model than that of the run")
     parser.add_argument("--board", help="another board than that of the run")
+    parser.add_argument(
+        "--isa", default="", help="another ISA: ref, avx2, ...; the bytes are the same"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of perception's network (1)")
     parser.add_argument("--video", type=Path, help="draw the replay into this file (.mp4)")
 
 
@@ -25,7 +29,10 @@ def run(args: argparse.Namespace) -> int:
     record = read(args.record)
     next(iter(record), None)  # what the record says of itself comes before its first entry
     recipe = Recipe.from_notes(record.about.get("notes", {}), args.record)
-    recipe = changed(recipe, model=args.model or recipe.model, board=args.board or recipe.board)
+    recipe = changed(
+        recipe, model=args.model or recipe.model, board=args.board or recipe.board,
+        isa=args.isa, threads=args.threads,
+    )  # fmt: skip
     stages = recipe.stages()
     film = Film(Run(args.record.name), stages[0], _rate(record), args.video)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,10 @@ _SHARE = {"perception": 0.7, "planning": 0.15, "control": 0.1}
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which stages, made of what. `rate_hz` is the recording's; None: the scene's own budgets."""
+    """Which stages, made of what. `rate_hz` is the recording's; None: the scene's own budgets.
+
+    `isa`: another than the board's; `threads` of perception's network.
+    """
 
     board: str = "host"
     model: str = ""
@@ -35,6 +38,8 @@ class Recipe:
     decoder: str = ""
     threshold: float = 0.4
     labels: tuple[str, ...] = ()
+    isa: str = ""
+    threads: int = 1
 
     @classmethod
     def of(cls, args: argparse.Namespace, rate_hz: float | None) -> Recipe:
@@ -67,6 +72,7 @@ class Recipe:
     def stages(self, board: Board | None = None) -> list[Stage]:
         """Perception, planning and control, not yet opened."""
         board = board or boards.load(self.board)
+        board = replace(board, isa=self.isa) if self.isa else board
         vehicle: Vehicle = CAR_RACING if self.scene else PASSENGER_CAR
         return [
             self._perception(board),
@@ -79,13 +85,15 @@ class Recipe:
         if self.scene:
             from ..pipeline.perception import ROAD_MODEL, RoadPerception
 
-            return RoadPerception(timing, self.model or ROAD_MODEL, board)
+            return RoadPerception(timing, self.model or ROAD_MODEL, board, self.threads)
         from ..pipeline.detection import DashcamPerception
 
         if not self.model:
             raise ModelError("a recorded road needs a detector: give --model DETECTOR.tflite")
         labels = list(self.labels) or None
-        return DashcamPerception(timing, self.model, board, self.decoder, self.threshold, labels)
+        return DashcamPerception(
+            timing, self.model, board, self.decoder, self.threshold, labels, threads=self.threads
+        )
 
     def _timing(self, board: Board, stage: str) -> Timing:
         name = stage if self.scene else _PLAN.get(stage, stage)

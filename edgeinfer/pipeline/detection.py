@@ -168,15 +168,16 @@ class DashcamPerception(Stage):
         labels: list[str] | None = None,
         smaller: str | Path | None = None,
         hold_ms: float | None = None,
+        threads: int = 1,
     ) -> None:
-        self.timing, self.model, self.board = timing, model, board
+        self.timing, self.model, self.board, self.threads = timing, model, board, threads
         self.smaller, self.hold_ms = smaller, hold_ms
         self.decoder, self.threshold, self.labels = decoder, threshold, labels
 
     def open(self) -> None:
         """Load the detector."""
         self.detector = Detector(
-            self.model, self.board, 1, self.decoder, self.threshold, self.labels,
+            self.model, self.board, self.threads, self.decoder, self.threshold, self.labels,
             substitutes(self.timing, self.smaller, self.hold_ms),
         )  # fmt: skip
         calibrate(self.detector.session)

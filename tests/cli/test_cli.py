@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeinfer import _native
 from edgeinfer import board as boards
 from edgeinfer.cli import main, text_table
 from edgeinfer.pipeline.perception import ROAD_MODEL
@@ -135,6 +136,10 @@ def test_drive_in_processes_and_replay(tmp_path: Path, capsys: pytest.CaptureFix
     row = capsys.readouterr().out.splitlines()[1].split()
     assert row[-1] == "yes"
     assert row[2] == row[3] != "0"
+    for isa in _native.isas():  # the network's integers are the same everywhere
+        for threads in ("1", "2"):
+            assert main(["replay", str(record), "--isa", isa, "--threads", threads]) == 0
+            assert capsys.readouterr().out.splitlines()[1].split()[-1] == "yes", (isa, threads)
     video = cv2.VideoCapture(str(tmp_path / "again.mp4"))
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) > 5
 
