@@ -43,8 +43,12 @@ HOT_CFLAGS = ("-O3",)
 REF_CFLAGS = ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic")
 REPLACED_CFLAGS = ("-Os",)
 
+#: gcc moves the loads and products of a tile ahead of the sums before it gives out registers, of
+#: which there are then not enough: the inner loops spill. It orders them again afterwards.
+NEON_CFLAGS = ("-fno-schedule-insns",)
+
 #: Folder name -> flags of the files in it, by machine. A folder for another machine is left out.
-ISA_FLAGS = {
+ISA_FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {
         "avx2": ("-mavx2", "-mfma", "-mf16c"),
         "avx512vnni": (
@@ -53,7 +57,7 @@ ISA_FLAGS = {
         ),
     },
     "aarch64": {
-        "neon": (),
+        "neon": NEON_CFLAGS,
         "dotprod": ("-march=armv8.2-a+dotprod",),
         "i8mm": ("-march=armv8.2-a+dotprod+i8mm",),
     },
