@@ -74,7 +74,8 @@ typedef enum ei_isa {
     EI_ISA_NEON = 3,       /* AArch64 Advanced SIMD */
     EI_ISA_DOTPROD = 4,    /* AArch64 SDOT/UDOT (Armv8.2) */
     EI_ISA_I8MM = 5,       /* AArch64 SMMLA (Armv8.6), with those of DOTPROD */
-    EI_ISAS = 6
+    EI_ISA_AVXVNNI = 6,    /* AVX2 + FMA, and VPDPBUSD on 256 bits in VEX encoding */
+    EI_ISAS = 7
 } ei_isa;
 
 /* How an integer accumulator becomes an 8-bit output; a plan names one and never mixes.

@@ -51,6 +51,7 @@ NEON_CFLAGS = ("-fno-schedule-insns",)
 ISA_FLAGS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {
         "avx2": ("-mavx2", "-mfma", "-mf16c"),
+        "avxvnni": ("-mavxvnni", "-mavx2", "-mfma", "-mf16c"),
         "avx512vnni": (
             "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni",
             "-mavx2", "-mfma", "-mf16c",

@@ -81,6 +81,8 @@ static const ei_peak_loops *loops_of(int isa) {
         return &ei_peak_avx2;
     case EI_ISA_AVX512VNNI:
         return &ei_peak_avx512vnni;
+    case EI_ISA_AVXVNNI:
+        return &ei_peak_avxvnni;
 #elif defined(__aarch64__)
     case EI_ISA_NEON:
         return &ei_peak_neon;

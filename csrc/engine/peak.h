@@ -21,6 +21,7 @@ typedef struct ei_peak_loops {
 /* One per folder of csrc/kernels that has vector instructions: <folder>/peak.c. */
 extern const ei_peak_loops ei_peak_avx2;
 extern const ei_peak_loops ei_peak_avx512vnni;
+extern const ei_peak_loops ei_peak_avxvnni;
 extern const ei_peak_loops ei_peak_neon;
 extern const ei_peak_loops ei_peak_dotprod;
 extern const ei_peak_loops ei_peak_i8mm;

@@ -6,6 +6,8 @@ static const ei_kernel *const *const ref_only[] = {ei_table_ref, NULL};
 static const ei_kernel *const *const avx2[] = {ei_table_avx2, ei_table_ref, NULL};
 static const ei_kernel *const *const avx512vnni[] = {ei_table_avx512vnni, ei_table_avx2,
                                                      ei_table_ref, NULL};
+static const ei_kernel *const *const avxvnni[] = {ei_table_avxvnni, ei_table_avx2, ei_table_ref,
+                                                  NULL};
 #elif defined(__aarch64__)
 static const ei_kernel *const *const neon[] = {ei_table_neon, ei_table_ref, NULL};
 static const ei_kernel *const *const dotprod[] = {ei_table_dotprod, ei_table_neon, ei_table_ref,
@@ -21,6 +23,8 @@ static const ei_kernel *const *const *chain(int isa) {
         return avx2;
     case EI_ISA_AVX512VNNI:
         return avx512vnni;
+    case EI_ISA_AVXVNNI:
+        return avxvnni;
 #elif defined(__aarch64__)
     case EI_ISA_NEON:
         return neon;

@@ -59,6 +59,7 @@ typedef struct ei_kernel {
 extern const ei_kernel *const ei_table_ref[];
 extern const ei_kernel *const ei_table_avx2[];
 extern const ei_kernel *const ei_table_avx512vnni[];
+extern const ei_kernel *const ei_table_avxvnni[];
 extern const ei_kernel *const ei_table_neon[];
 extern const ei_kernel *const ei_table_dotprod[];
 extern const ei_kernel *const ei_table_i8mm[];

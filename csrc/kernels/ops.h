@@ -93,7 +93,8 @@ typedef enum ei_layout {
     EI_LAYOUT_NEON_GEMM_Q8_FULL = 52, /* as without FULL, for weights with pairs of -128 */
     EI_LAYOUT_NEON_DW_Q8_FULL = 53,
     EI_LAYOUT_DOTPROD_GEMM_Q8 = 64,
-    EI_LAYOUT_I8MM_GEMM_Q8 = 80
+    EI_LAYOUT_I8MM_GEMM_Q8 = 80,
+    EI_LAYOUT_AVXVNNI_GEMM_Q8 = 96
 } ei_layout;
 
 /* CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV, FULLY_CONNECTED (strides 1, pads 0, kernel 1x1).

@@ -248,7 +248,7 @@ def _gemm_q8(step: Step, layout: str, nr: int, unit: int, order: Order = _natura
     w, zero = _signed_weights(step)
     sums = (w.reshape(step.outputs[0].shape[-1], -1).astype(np.int64) - zero).sum(1)
     panels = _panels(_segmented(step, w, unit), groups, nr, unit, order)
-    x86 = layout.startswith("VNNI")
+    x86 = "VNNI" in layout
     _set_gemm_q8(step, _constant("weights", panels, zero), sums, nr, order, x86)
     step.layout = layout
 
@@ -283,6 +283,13 @@ def _vnni_gemm_q8(step: Step, rounding: str) -> bool:
     if not _packable(step, "uint8", _GEMM_OPS):
         return False
     _gemm_q8(step, "VNNI_GEMM_Q8", 32, 4, _packing_order)
+    return True
+
+
+def _avxvnni_gemm_q8(step: Step, rounding: str) -> bool:
+    if not _packable(step, "uint8", _GEMM_OPS):
+        return False
+    _gemm_q8(step, "AVXVNNI_GEMM_Q8", 16, 4)
     return True
 
 
@@ -528,21 +535,28 @@ def _lstm_blob(w: np.ndarray, lanes: int, unit: int, dtype: str) -> tuple[np.nda
 
 _NEON_REST = (_neon_dw_q8, _gemm_f32("NEON_GEMM_F32", 8), _dw_f32("NEON_DW_F32", 4))
 
+_AVX2_REST = (
+    _avx2_dw_q8,
+    _gemm_f32("AVX2_GEMM_F32", 16),
+    _dw_f32("AVX2_DW_F32", 8),
+    _lstm_q8("AVX2_LSTM_Q8", 16, 2, "int16", 0),
+)
+
 #: ISA -> packers that a tuning table may choose besides the rule's.
 ALTERNATIVES: dict[str, tuple[Packer, ...]] = {}
 
 #: ISA -> others whose kernels its machines run too.
-_LESSER = {"avx512vnni": ("avx2",), "dotprod": ("neon",), "i8mm": ("dotprod", "neon")}
+_LESSER = {
+    "avx512vnni": ("avx2",),
+    "avxvnni": ("avx2",),
+    "dotprod": ("neon",),
+    "i8mm": ("dotprod", "neon"),
+}
 
 #: ISA -> packers to try, best first.
 PACKERS: dict[str, tuple[Packer, ...]] = {
-    "avx2": (
-        _avx2_gemm_q8,
-        _avx2_dw_q8,
-        _gemm_f32("AVX2_GEMM_F32", 16),
-        _dw_f32("AVX2_DW_F32", 8),
-        _lstm_q8("AVX2_LSTM_Q8", 16, 2, "int16", 0),
-    ),
+    "avx2": (_avx2_gemm_q8, *_AVX2_REST),
+    "avxvnni": (_avxvnni_gemm_q8, *_AVX2_REST),
     "avx512vnni": (
         _vnni_gemm_q8,
         _vnni_dw_tiles_q8,

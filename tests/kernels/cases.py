@@ -26,6 +26,7 @@ from edgeinfer.engine.tensor import per_tensor
 CHAINS = {
     "avx2": ("avx2",),
     "avx512vnni": ("avx512vnni", "avx2"),
+    "avxvnni": ("avxvnni", "avx2"),
     "neon": ("neon",),
     "dotprod": ("dotprod", "neon"),
     "i8mm": ("i8mm", "dotprod", "neon"),

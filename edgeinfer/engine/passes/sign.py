@@ -15,7 +15,13 @@ from ..graph import Graph, Node
 from ..tensor import Quantisation, Tensor
 
 #: ISA -> the type its 8-bit kernels want activations in.
-PREFERRED = {"avx512vnni": "uint8", "neon": "int8", "dotprod": "int8", "i8mm": "int8"}
+PREFERRED = {
+    "avx512vnni": "uint8",
+    "avxvnni": "uint8",
+    "neon": "int8",
+    "dotprod": "int8",
+    "i8mm": "int8",
+}
 
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
