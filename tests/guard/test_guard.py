@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,14 @@ def test_no_sequence_gets_past_the_limits(
         assert sent.brake - last.brake <= 5.0 * most
         assert not (sent.throttle and guard.state is State.SAFE)
         last = sent
+
+
+def test_changes_to_the_guard_are_found() -> None:
+    """A twelfth of the mutants of tools/mutate_guard.py; the tool itself tries all."""
+    needs("objcopy")
+    needs("gcc")
+    command = [sys.executable, ROOT / "tools" / "mutate_guard.py", "--every", "12"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    killed = int(done.stdout.split()[0])
+    assert killed > 15
