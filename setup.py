@@ -1,4 +1,7 @@
-"""Builds `edgeinfer._edgeinfer`: every C file with the flags of its folder, in one extension."""
+"""Builds `edgeinfer._edgeinfer`: every C file with the flags of its folder, in one extension.
+
+The same object files, linked without Python, are the external delegate for TFLite.
+"""
 
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor
@@ -32,8 +35,31 @@ class BuildEngine(build_ext):
         ext.extra_compile_args = ["-Os"]  # calls into C and nothing else: small, not fast
         ext.include_dirs = [str(_build.CSRC)]
         super().build_extension(ext)
+        self._link_plugin(temp, Path(self.get_ext_fullpath(ext.name)).parent)
+
+    def _link_plugin(self, temp, folder):
+        mine = [s for s, _ in _build.sources() if _build.in_plugin(s)]
+        objects = [str(temp / (s[:-2] + ".o")) for s in mine]
+        objects += self._compile(temp, _build.plugin_sources())
+        self.compiler.link_shared_object(
+            objects, str(folder / _build.PLUGIN_NAME), libraries=["m", "pthread", "rt"],
+            extra_postargs=list(_build.PLUGIN_LDFLAGS),
+        )  # fmt: skip
+
+    def copy_extensions_to_source(self):
+        super().copy_extensions_to_source()
+        made = Path(self.build_lib) / "edgeinfer" / _build.PLUGIN_NAME
+        self.copy_file(str(made), str(ROOT / "edgeinfer" / _build.PLUGIN_NAME))
+
+    def get_outputs(self):
+        """What is installed: the delegate lies beside the extension."""
+        made = super().get_outputs()
+        return [*made, str(Path(made[0]).parent / _build.PLUGIN_NAME)]
 
     def _objects(self, temp):
+        return self._compile(temp, _build.sources())
+
+    def _compile(self, temp, sources):
         headers = max(p.stat().st_mtime for p in _build.CSRC.rglob("*.h"))
 
         def compile_one(item):
@@ -52,7 +78,7 @@ class BuildEngine(build_ext):
             return str(target)
 
         with ThreadPoolExecutor(cpu_count() or 1) as pool:
-            return list(pool.map(compile_one, _build.sources()))
+            return list(pool.map(compile_one, sources))
 
 
 setup(

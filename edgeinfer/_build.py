@@ -90,6 +90,25 @@ def sources(target: str | None = None) -> list[tuple[str, tuple[str, ...]]]:
     return found
 
 
+def plugin_sources() -> list[tuple[str, tuple[str, ...]]]:
+    """The same of the external delegate for TFLite, which is linked with the engine's files."""
+    paths = sorted((CSRC / "delegates" / "tflite").glob("*.c"))
+    return [(str(p.relative_to(ROOT)), CFLAGS + ("-Os",)) for p in paths]
+
+
+def in_plugin(source: str) -> bool:
+    """Whether a file of `sources` is part of that library: the engine and its kernels are."""
+    return Path(source).parts[1] in ("engine", "kernels") and Path(source).stem != "peak"
+
+
+#: How it is linked: nothing is visible but the entry points, nothing of TensorFlow is needed.
+PLUGIN_NAME = "libedgeinfer_delegate.so"
+PLUGIN_LDFLAGS = (
+    "-Wl,-z,defs", "-Wl,-Bsymbolic",
+    f"-Wl,--version-script={CSRC / 'delegates' / 'tflite' / 'exports.map'}",
+)  # fmt: skip
+
+
 def _reference_flags(path: Path, isas: Iterable[str]) -> tuple[str, ...]:
     replaced = any((path.parents[1] / isa / path.name).exists() for isa in isas)
     return REPLACED_CFLAGS if replaced else REF_CFLAGS

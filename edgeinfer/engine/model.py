@@ -24,7 +24,7 @@ class Model:
     `inputs` and `outputs` map names (of the file's signature, else of its tensors) to Tensor;
     `labels` are the class names the file carries (empty where none), `normalisation` how an input's
     pixels are to be scaled, by input name, where the file says so; `metadata` are the named
-    buffers; `hash` is the SHA-256 of the file, hexadecimal.
+    buffers; `hash` is the SHA-256 of the file, hexadecimal; `data` the file's bytes.
     """
 
     graph: Graph
@@ -36,6 +36,7 @@ class Model:
     labels: list[str] = field(default_factory=list)
     normalisation: dict[str, Normalisation] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    data: Any = field(default=None, repr=False)
 
     @property
     def inputs(self) -> dict[str, Tensor]:
@@ -94,7 +95,7 @@ def from_tflite(data: Any, path: str = "model") -> Model:
     found = read_tflite(data, path)
     digest = hashlib.sha256(data).hexdigest()
     model = Model(found.graph, path, digest, "tflite", found.description, found.signature)
-    model.metadata = dict(found.metadata)
+    model.metadata, model.data = dict(found.metadata), data
     said = read_metadata(found.metadata.get("TFLITE_METADATA", b""), path)
     model.description = said.description or found.description
     model.labels = read_labels(data, said.labels)

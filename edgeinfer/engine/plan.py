@@ -46,6 +46,7 @@ def build(
     tune: float | str | Path | tuning.Table | None = None,
     threads: int = 1,
     board: str = "host",
+    origin: planfile.Part | None = None,
 ) -> Plan:
     """Plan a graph for an ISA (default: the best here) and a rounding ("xnnpack" or "tflite").
 
@@ -59,6 +60,8 @@ def build(
     file), or by measuring here for so many seconds, for runs on `threads` threads; what was
     measured is kept in a cache by model, `board`, machine and build. The same table gives the same
     plan, byte for byte. None: by rule.
+
+    `origin` is the record of binding.bind: it ties the plan to its file, for the external delegate.
     """
     isa = isa or _native.best_isa()
     _check_options(isa, rounding)
@@ -73,6 +76,7 @@ def build(
     steps = needed(peephole.fuse_flips(steps, outputs), outputs)
     tuner.pack(steps)
     placed = memory.plan_memory(steps, inputs, outputs)
+    parts += [origin] if origin else []
     data = planfile.Writer(placed, isa, rounding, parts).write(graph.inputs, graph.outputs)
     if isa not in _native.isas():
         return ForeignPlan(data, graph, isa, rounding, placed.arena_bytes)
