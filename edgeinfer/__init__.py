@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .board import Board
     from .engine.deadline import CpuPlan, LastResult, SmallerModel, Times
+    from .engine.external import delegate_library, tflite_delegate
     from .engine.model import Model, load
     from .engine.outcome import Outcome
     from .engine.plan import build
@@ -38,7 +39,9 @@ __all__ = [
     "Tensor",
     "Times",
     "build",
+    "delegate_library",
     "load",
+    "tflite_delegate",
 ]
 
 #: Public name -> its module, imported when the name is first used: a program that runs a saved plan
@@ -57,7 +60,9 @@ _HOMES = {
     "Tensor": "engine.tensor",
     "Times": "engine.deadline",
     "build": "engine.plan",
+    "delegate_library": "engine.external",
     "load": "engine.model",
+    "tflite_delegate": "engine.external",
 }
 
 

@@ -93,7 +93,7 @@ def sources(target: str | None = None) -> list[tuple[str, tuple[str, ...]]]:
 def plugin_sources() -> list[tuple[str, tuple[str, ...]]]:
     """The same of the external delegate for TFLite, which is linked with the engine's files."""
     paths = sorted((CSRC / "delegates" / "tflite").glob("*.c"))
-    return [(str(p.relative_to(ROOT)), CFLAGS + ("-Os",)) for p in paths]
+    return [(str(p.relative_to(ROOT)), (*CFLAGS, "-Os")) for p in paths]
 
 
 def in_plugin(source: str) -> bool:

@@ -145,12 +145,15 @@ class _File:
 
     def _known(self, main: Table) -> dict[int, int]:
         """id(Tensor) of the graph -> index in the file."""
-        graph, found = self.model.graph, {}
+        graph = self.model.graph
+        found: dict[int, int] = {}
         for i, io in ((1, graph.inputs), (2, graph.outputs)):
             found.update(zip(map(id, io.values()), main.numbers(i, "i32").tolist(), strict=True))
         for table, node in zip(self.operators, graph.nodes, strict=True):
             ins, outs = (table.numbers(i, "i32").tolist() for i in (1, 2))
-            pairs = zip((*node.inputs, *node.outputs), (*ins, *(o for o in outs if o >= 0)))
+            pairs = zip(
+                (*node.inputs, *node.outputs), (*ins, *(o for o in outs if o >= 0)), strict=True
+            )
             found.update((id(t), index) for t, index in pairs if t is not None)
         return found
 
