@@ -104,7 +104,7 @@ def in_plugin(source: str) -> bool:
 #: How it is linked: nothing is visible but the entry points, nothing of TensorFlow is needed.
 PLUGIN_NAME = "libedgeinfer_delegate.so"
 PLUGIN_LDFLAGS = (
-    "-Wl,-z,defs", "-Wl,-Bsymbolic",
+    "-s", "-Wl,-z,defs", "-Wl,-Bsymbolic",
     f"-Wl,--version-script={CSRC / 'delegates' / 'tflite' / 'exports.map'}",
 )  # fmt: skip
 

@@ -26,13 +26,15 @@ def _engine(flags: tuple[str, ...]) -> Path:
 
 
 @functools.cache
-def program(source: str, flags: tuple[str, ...]) -> Path:
-    """The executable of tests/`source` linked with the engine, all compiled with the flags."""
+def program(source: str, flags: tuple[str, ...], more: tuple[str, ...] = ()) -> Path:
+    """The executable of tests/`source` linked with the engine and `more` of the repository's C
+    files, all compiled with the flags.
+    """
     folder = _engine(flags)
     out = folder / Path(source).stem
     if not out.exists():
         objects = sorted(folder.glob("csrc_*.o"))
-        command = [native.compiler(), "-std=c11", "-O1", *flags, "-Icsrc", f"tests/{source}"]
+        command = [native.compiler(), "-std=c11", "-O1", *flags, "-Icsrc", f"tests/{source}", *more]
         libraries = ["-o", out, "-lm", "-lpthread", "-lrt"]
         subprocess.run([*command, *objects, *libraries], cwd=native.ROOT, check=True)
     return out

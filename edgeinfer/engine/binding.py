@@ -2,7 +2,7 @@
 
 The record that `Part` carries is read by csrc/delegates/tflite/binding.c, which takes the same
 checksums over what a delegate can see of a running interpreter: operators, their operands and the
-plain words of their options; types and quantisation of the tensors they touch; shapes and bytes of
+plain fields of their options; types and quantisation of the tensors they touch; shapes and bytes of
 the constants.
 """
 
@@ -37,10 +37,12 @@ _ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 _POOL = "padding stride_w stride_h filter_width filter_height fused_activation_function"
 _CONV = "padding stride_w stride_h"
 _ACT = "fused_activation_function"
+_RESIZE = "align_corners half_pixel_centers"
+_MODES = {"REFLECT": 1, "SYMMETRIC": 2}
 
-#: Leading words of the runtime's options (builtin_op_data.h) as the file names them; the same
-#: operators as in binding.c.
-_WORDS = {
+#: Leading fields of the runtime's options (builtin_op_data.h) as the file names them, words before
+#: booleans; the same operators as in binding.c.
+_FIELDS = {
     "ADD": _ACT, "SUB": _ACT, "MUL": _ACT, "DIV": _ACT,
     "AVERAGE_POOL_2D": _POOL, "MAX_POOL_2D": _POOL,
     "CONCATENATION": f"axis {_ACT}",
@@ -53,6 +55,11 @@ _WORDS = {
     "STRIDED_SLICE": "begin_mask end_mask ellipsis_mask new_axis_mask shrink_axis_mask",
     "TRANSPOSE_CONV": _CONV,
     "PACK": "values_count axis", "UNPACK": "num axis",
+    "RESIZE_BILINEAR": _RESIZE, "RESIZE_NEAREST_NEIGHBOR": _RESIZE,
+    "MEAN": "keep_dims", "SUM": "keep_dims", "REDUCE_PROD": "keep_dims",
+    "REDUCE_MAX": "keep_dims", "REDUCE_MIN": "keep_dims",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": f"{_ACT} cell_clip proj_clip time_major",
+    "MIRROR_PAD": "mode", "BATCH_MATMUL": "adj_x adj_y", "GELU": "approximate",
 }  # fmt: skip
 
 
@@ -183,18 +190,18 @@ class _File:
         return head + struct.pack(f"<{len(body)}i", *body) + name
 
     def _operator(self, i: int) -> tuple[bytes, int]:
-        """Structure of an operator, and how many words of its options count."""
+        """Structure of an operator, and how many bytes of its options count."""
         table, node = self.operators[i], self.model.graph.nodes[i]
         code = self.codes[table.scalar(0, "u32")]
         number = max(code.scalar(0, "i8"), code.scalar(3, "i32"))
         ins, outs = table.numbers(1, "i32"), table.numbers(2, "i32")
         said = struct.pack("<2i", number, ins.size) + ins.tobytes()
         said += struct.pack("<i", outs.size) + outs.tobytes()
-        words = _options(node) if table.has(4) and table.scalar(3, "u8") else []
-        said += struct.pack("<i", len(words)) + b"".join(words)
+        options = _options(node) if table.has(4) and table.scalar(3, "u8") else b""
+        said += struct.pack("<i", len(options)) + options
         if number == _CUSTOM:
             said += code.string(1).encode() + bytes(node.attrs["custom_bytes"])
-        return said, len(words)
+        return said, len(options)
 
     def _tensor(self, i: int) -> tuple[bytes, Any]:
         """Structure of a tensor, and its bytes where it is a constant."""
@@ -220,16 +227,19 @@ class _File:
         return b"" if raw is None else raw
 
 
-def _options(node: Node) -> list[bytes]:
-    """The words of an operator's options that a delegate sees as they are."""
-    found = []
-    for name in _WORDS.get(node.op, "").split():
+def _options(node: Node) -> bytes:
+    """The fields of an operator's options that a delegate sees as they are."""
+    found = b""
+    for name in _FIELDS.get(node.op, "").split():
         value = node.attrs.get(name)
         if name == "padding":
             value = _PADDING[str(value)]
         elif name == _ACT:
             value = _ACTIVATIONS.index(str(value))
-        found.append(struct.pack("<f" if isinstance(value, float) else "<i", value))
+        elif name == "mode":
+            value = _MODES[str(value)]
+        kind = "<?" if isinstance(value, bool) else "<f" if isinstance(value, float) else "<i"
+        found += struct.pack(kind, value)
     return found
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 import subprocess
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -13,10 +17,11 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
 
 import edgeinfer
+from edgeinfer import _build
 from edgeinfer.cli import main
 from edgeinfer.engine.graph import Graph
 from edgeinfer.engine.tflite_writer import write_tflite
-from tests import models
+from tests import models, sanitized
 from tests.delegates.test_tflite import with_cumsum
 
 
@@ -189,3 +194,119 @@ def test_another_runtime(planned: tuple[str, Path]) -> None:
     x = np.arange(768, dtype=np.uint8).view(np.int8).reshape(1, 16, 16, 3)
     (theirs,) = outputs(Interpreter(model), {"x": x})
     assert said.strip() == str(theirs.tolist())
+
+
+BOOLEANS = {
+    "BATCH_MATMUL": ("adj_x", "adj_y"),
+    "MEAN": ("keep_dims",),
+    "RESIZE_NEAREST_NEIGHBOR": ("align_corners", "half_pixel_centers"),
+    "RESIZE_BILINEAR": ("align_corners", "half_pixel_centers"),
+}
+
+
+def switched(op: str, **changed: bool) -> Graph:
+    """One operator whose options are booleans, all false but `changed`."""
+    make = models.Maker("float32")
+    attrs = dict.fromkeys(BOOLEANS[op], False) | changed
+    if op == "BATCH_MATMUL":
+        x, other = make.input("x", (1, 6, 6)), make.input("other", (1, 6, 6))
+        attrs["asymmetric_quantize_inputs"] = False
+        out = make._node(op, [x, other], make._like(x, (1, 6, 6)), attrs)
+    elif op == "MEAN":
+        x = make.input("x", (1, 6, 6, 4))
+        shape = (1, 1, 1, 4) if attrs["keep_dims"] else (1, 4)
+        out = make._node(op, [x, make.ints((1, 2))], make._like(x, shape), attrs)
+    else:
+        x = make.input("x", (1, 6, 6, 4))
+        out = make._node(op, [x, make.ints((9, 9))], make._like(x, (1, 9, 9, 4)), attrs)
+    return make.graph(out)
+
+
+@pytest.mark.parametrize(("op", "name"), [(op, n) for op, names in BOOLEANS.items() for n in names])
+def test_booleans_are_told_apart(op: str, name: str, tmp_path: Path) -> None:
+    plain, other = switched(op), switched(op, **{name: True})
+    plan = str(tmp_path / "m.plan")
+    assert main(["compile", saved(tmp_path, plain), "-o", plan]) == 0
+    feeds = models.random_inputs(plain)
+    made = opened(str(tmp_path / "m.tflite"), {"plan": plan})
+    theirs = outputs(Interpreter(str(tmp_path / "m.tflite")), feeds)
+    for ours, want in zip(outputs(made, feeds), theirs, strict=True):
+        np.testing.assert_allclose(ours, want, atol=1e-5)
+    with pytest.raises(RuntimeError, match="operators or tensors differ"):
+        opened(saved(tmp_path, other, "other.tflite"), {"plan": plan})
+
+
+def test_an_input_of_another_shape_is_refused(planned: tuple[str, Path]) -> None:
+    model, plan = planned
+    delegate = load_delegate(edgeinfer.delegate_library(), {"plan": str(plan)})
+    made = Interpreter(model, experimental_delegates=[delegate])
+    made.resize_tensor_input(made.get_input_details()[0]["index"], [1, 20, 16, 3])
+    with pytest.raises(RuntimeError, match="input 'x' was planned as 1x16x16x3"):
+        made.allocate_tensors()
+
+
+def test_another_version_of_the_record_is_refused(planned: tuple[str, Path]) -> None:
+    model, plan = planned
+    raw = bytearray(plan.read_bytes())
+    at = raw.index(_record_head(raw))
+    struct.pack_into("<I", raw, at, 77)
+    raw[12:16] = bytes(4)
+    struct.pack_into("<I", raw, 12, zlib.crc32(raw))
+    plan.write_bytes(raw)
+    with pytest.raises(ValueError, match="has version 77, this library reads 1"):
+        opened(model, {"plan": str(plan)})
+
+
+def _record_head(raw: bytes) -> bytes:
+    """Where the record begins: its version, then checksums unlike any other bytes, then counts."""
+    name = raw.index(b"m.tflite\0")
+    for start in range(name - 40, 0, -4):
+        version, _, _, tensors, operators, nodes = struct.unpack_from("<6I", raw, start)
+        if version == 1 and 0 < nodes == operators < tensors < 1000:
+            return bytes(raw[start : start + 40])
+    raise AssertionError("no record")
+
+
+def test_many_interpreters_on_many_threads(planned: tuple[str, Path]) -> None:
+    model, plan = planned
+    graph = models.network("int8")
+    feeds = models.random_inputs(graph)
+    (want,) = outputs(Interpreter(model), feeds)
+    delegate = load_delegate(edgeinfer.delegate_library(), {"plan": str(plan), "threads": "2"})
+
+    def run(_: int) -> bool:
+        made = Interpreter(model, experimental_delegates=[delegate])
+        made.allocate_tensors()
+        return all(np.array_equal(outputs(made, feeds)[0], want) for _ in range(20))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(run, range(8)))
+
+
+def test_damaged_records_and_nonsense_under_sanitizers(
+    planned: tuple[str, Path], tmp_path: Path
+) -> None:
+    """Every word of the record changed in turn, its checksum right: nothing crashes."""
+    more = tuple(source for source, _ in _build.plugin_sources())
+    host = sanitized.program("delegates/host.c", sanitized.ASAN, more)
+    raw = bytearray(planned[1].read_bytes())
+    at = raw.index(_record_head(raw))
+    end = raw.index(b"m.tflite\0") + len(b"m.tflite\0")
+    paths, random = [planned[1]], Random(1)
+    for word in range(at, end - 3, 4):
+        for value in (0, 1, 0xFFFFFFFF, random.getrandbits(32), random.getrandbits(8)):
+            changed = bytearray(raw)
+            struct.pack_into("<I", changed, word, value)
+            changed[12:16] = bytes(4)
+            struct.pack_into("<I", changed, 12, zlib.crc32(changed))
+            paths.append(tmp_path / f"{word}-{value}.plan")
+            paths[-1].write_bytes(changed)
+    command = [host, *map(str, paths)]
+    said = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    assert said.returncode == 0, said.stderr
+    lines = said.stdout.splitlines()
+    assert "edgeinfer: option 2 has no key or no value" in lines[1]
+    for words in ("no plan", "cannot be read", "give a number from 1 to", "record of its model is",
+                  "has another: at tensor 0 lie type", "does not tell its execution plan",
+                  "this model is"):  # fmt: skip
+        assert any(words in line for line in lines), words

@@ -89,26 +89,27 @@ static uint32_t ints(uint32_t crc, const tfl_ints *array) {
     return n > 0 ? ei_crc32(crc, array->data, (size_t)n * sizeof(int)) : crc;
 }
 
-/* How many 32-bit words of an operator's options (TfLite*Params) may be read: the leading ones that
- * are neither booleans nor younger than the ABI. */
-static int option_words(int code) {
+/* How many bytes of an operator's options (TfLite*Params) may be read: the leading ones that are
+ * not younger than the ABI, words first, then booleans. */
+static int option_bytes(int code) {
     static const struct {
-        uint8_t code, words;
-    } known[] = {{0, 1},  {1, 6},  {2, 2},  {3, 6},  {4, 7},  {5, 1},  {9, 1},
-                 {17, 6}, {18, 1}, {25, 1}, {26, 1}, {36, 1}, {41, 1}, {42, 1},
-                 {45, 5}, {49, 1}, {67, 3}, {83, 2}, {88, 2}, {98, 1}};
+        uint8_t code, bytes;
+    } known[] = {{0, 4},   {1, 24},  {2, 8},  {3, 24},  {4, 28},  {5, 4},   {9, 4},  {17, 24},
+                 {18, 4},  {23, 2},  {25, 4}, {26, 4},  {36, 4},  {40, 1},  {41, 4}, {42, 4},
+                 {44, 13}, {45, 20}, {49, 4}, {67, 12}, {74, 1},  {81, 1},  {82, 1}, {83, 8},
+                 {88, 8},  {89, 1},  {97, 2}, {98, 4},  {100, 4}, {126, 2}, {150, 1}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (known[i].code == code) return known[i].words;
+        if (known[i].code == code) return known[i].bytes;
     return 0;
 }
 
-static uint32_t options(uint32_t crc, const tfl_node *n, const tfl_registration *r, int words) {
-    crc = word(crc, words);
-    if (words) crc = ei_crc32(crc, n->builtin_data, (size_t)words * 4);
+static uint32_t options(uint32_t crc, const tfl_node *n, const tfl_registration *r, int bytes) {
+    crc = word(crc, bytes);
+    if (bytes) crc = ei_crc32(crc, n->builtin_data, (size_t)bytes);
     if (r->builtin_code != TFL_CUSTOM_CODE) return crc;
-    int bytes = n->custom_initial_data ? n->custom_initial_data_size : 0;
+    int more = n->custom_initial_data ? n->custom_initial_data_size : 0;
     crc = ei_crc32(crc, r->custom_name, r->custom_name ? strlen(r->custom_name) : 0);
-    return bytes > 0 ? ei_crc32(crc, n->custom_initial_data, (size_t)bytes) : crc;
+    return more > 0 ? ei_crc32(crc, n->custom_initial_data, (size_t)more) : crc;
 }
 
 static uint32_t quantisation(uint32_t crc, const tfl_tensor *t) {
@@ -145,15 +146,15 @@ static bool touch(const ei_binding *b, const tfl_ints *indices, uint8_t *touched
 
 static int add_node(const ei_binding *b, tfl_context *c, uint32_t k, uint8_t *touched,
                     uint32_t *graph, ei_error *err) {
-    int index = b->nodes[2 * k], words = b->nodes[2 * k + 1];
+    int index = b->nodes[2 * k], bytes = b->nodes[2 * k + 1];
     tfl_node *n = NULL;
     tfl_registration *r = NULL;
     if (c->GetNodeAndRegistration(c, index, &n, &r) || !n || !r)
         return ei_fail(err, EI_E_VERSION, "the runtime does not tell operator %d", index);
     uint32_t crc = ints(ints(word(*graph, r->builtin_code), n->inputs), n->outputs);
     /* Another operator than the plan's shows in its code: its options are not looked at. */
-    bool known = words >= 0 && words <= option_words(r->builtin_code) && n->builtin_data;
-    *graph = options(crc, n, r, known ? words : 0);
+    bool known = bytes >= 0 && bytes <= option_bytes(r->builtin_code) && n->builtin_data;
+    *graph = options(crc, n, r, known ? bytes : 0);
     if (!touch(b, n->inputs, touched) || !touch(b, n->outputs, touched))
         return ei_fail(err, EI_E_FORMAT,
                        "operator %d of the model touches tensors beyond the %u "

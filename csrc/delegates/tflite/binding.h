@@ -10,7 +10,7 @@
 #define EI_BINDING_VERSION 1
 
 /* The record, little-endian; written by edgeinfer/engine/binding.py. After it, 32-bit each:
- * nodes: (index, words of its options that count) each; inputs and outputs of the plan as tensor
+ * nodes: (index, bytes of its options that count) each; inputs and outputs of the plan as tensor
  * indices of the model (-1: the runtime's own affair); for every other subgraph of the model
  * (tensors, operators); then the model's name with a zero. */
 typedef struct ei_binding_header {
