@@ -305,7 +305,7 @@ def test_damaged_records_and_nonsense_under_sanitizers(
     said = subprocess.run(command, capture_output=True, text=True, errors="replace")
     assert said.returncode == 0, said.stderr
     lines = said.stdout.splitlines()
-    assert "edgeinfer: option 2 has no key or no value" in lines[1]
+    assert "option 2 has no key or no value" in lines[1]
     for words in ("no plan", "cannot be read", "give a number from 1 to", "record of its model is",
                   "has another: at tensor 0 lie type", "does not tell its execution plan",
                   "this model is"):  # fmt: skip
