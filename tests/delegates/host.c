@@ -10,14 +10,15 @@
 tfl_delegate *tflite_plugin_create_delegate(char **, char **, size_t, void (*)(const char *));
 void tflite_plugin_destroy_delegate(tfl_delegate *);
 
-enum { TENSORS = 64, OPERATORS = 8 };
+enum { TENSORS = 64, OPERATORS = 16 };
 
 typedef struct room { /* an array of the runtime */
     int size, data[OPERATORS];
 } room;
 
 static tfl_tensor tensors[TENSORS];
-static room plan = {OPERATORS, {0, 1, 2, 3, 4, 5, 6, 7}}, some = {3, {0, 1, 2}};
+static room plan = {OPERATORS, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}},
+            some = {3, {0, 1, 2}};
 static int options[16];
 static tfl_node node;
 static tfl_registration registration;
